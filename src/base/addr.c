@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/addr.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define V4_OFFSET 12
+
+bool addr_is_set(const struct addr *a)
+{
+	return !IN6_IS_ADDR_UNSPECIFIED(&a->in6);
+}
+
+bool addr_is_v4(const struct addr *a)
+{
+	return IN6_IS_ADDR_V4MAPPED(&a->in6);
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+	return !memcmp(&a->in6, &b->in6, sizeof(a->in6));
+}
+
+bool addr_is_unicast(const struct addr *a)
+{
+	const uint8_t *v4 = a->in6.s6_addr + V4_OFFSET;
+
+	if (addr_is_v4(a))
+		return v4[0] != 0 && v4[0] != 127 && v4[0] < 224;
+	return !IN6_IS_ADDR_UNSPECIFIED(&a->in6) &&
+	       !IN6_IS_ADDR_LOOPBACK(&a->in6) &&
+	       !IN6_IS_ADDR_MULTICAST(&a->in6);
+}
+
+int addr_family(const struct addr *a)
+{
+	return addr_is_v4(a) ? AF_INET : AF_INET6;
+}
+
+struct addr addr_from_v4(const void *bytes)
+{
+	struct addr a = { .in6.s6_addr = { [10] = 0xff, [11] = 0xff } };
+
+	memcpy(a.in6.s6_addr + V4_OFFSET, bytes, 4);
+	return a;
+}
+
+struct addr addr_from_v6(const void *bytes)
+{
+	struct addr a;
+
+	memcpy(&a.in6, bytes, sizeof(a.in6));
+	return a;
+}
+
+const uint8_t *addr_bytes(const struct addr *a, size_t *len)
+{
+	*len = addr_is_v4(a) ? 4 : 16;
+	return a->in6.s6_addr + (addr_is_v4(a) ? V4_OFFSET : 0);
+}
+
+int addr_parse(struct span text, struct addr *out)
+{
+	char buf[INET6_ADDRSTRLEN];
+	uint8_t bytes[16];
+
+	if (text.len >= 2 && text.ptr[0] == '[' &&
+	    text.ptr[text.len - 1] == ']') {
+		text.ptr++;
+		text.len -= 2;
+		if (!span_chr(text, ':'))
+			return -EINVAL;
+	}
+	if (span_copy(buf, sizeof(buf), text) >= sizeof(buf) ||
+	    strlen(buf) != text.len)
+		return -EINVAL;
+	if (inet_pton(AF_INET, buf, bytes) == 1)
+		*out = addr_from_v4(bytes);
+	else if (inet_pton(AF_INET6, buf, bytes) == 1)
+		*out = addr_from_v6(bytes);
+	else
+		return -EINVAL;
+	return 0;
+}
+
+size_t addr_format(const struct addr *a, char *buf)
+{
+	size_t len;
+	const uint8_t *bytes = addr_bytes(a, &len);
+
+	inet_ntop(addr_family(a), bytes, buf, ADDR_TEXT_MAX);
+	return strlen(buf);
+}
+
+size_t addr_format_host(const struct addr *a, char *buf)
+{
+	size_t n;
+
+	if (addr_is_v4(a))
+		return addr_format(a, buf);
+	buf[0] = '[';
+	n = addr_format(a, buf + 1) + 1;
+	buf[n++] = ']';
+	buf[n] = '\0';
+	return n;
+}
+
+bool endpoint_eq(const struct endpoint *a, const struct endpoint *b)
+{
+	return a->port == b->port && addr_eq(&a->addr, &b->addr);
+}
+
+size_t endpoint_format(const struct endpoint *e, char *buf)
+{
+	size_t n = addr_format_host(&e->addr, buf);
+
+	return n + (size_t)snprintf(buf + n, 7, ":%u", e->port);
+}
+
+/* The bits of byte @i of an address that lie inside a /@bits prefix */
+static uint8_t prefix_mask(unsigned int bits, unsigned int i)
+{
+	if (bits >= (i + 1) * 8)
+		return 0xff;
+	if (bits <= i * 8)
+		return 0;
+	return (uint8_t)(0xff << (8 - (bits - i * 8)));
+}
+
+int network_parse(struct span text, struct network *out)
+{
+	const char *slash = span_chr(text, '/');
+	struct span host = text;
+	unsigned int width;
+	uint64_t bits;
+
+	if (slash)
+		host = span_between(text.ptr, slash);
+	if (addr_parse(host, &out->addr))
+		return -EINVAL;
+	width = addr_is_v4(&out->addr) ? 32 : 128;
+	bits = width;
+	if (slash &&
+	    span_to_uint(span_between(slash + 1, span_end(text)), width, &bits))
+		return -EINVAL;
+	out->bits = (uint8_t)(bits + 128 - width);
+	for (unsigned int i = 0; i < 16; i++) {
+		if (out->addr.in6.s6_addr[i] & ~prefix_mask(out->bits, i))
+			return -EINVAL;
+	}
+	return 0;
+}
+
+bool network_contains(const struct network *n, const struct addr *a)
+{
+	for (unsigned int i = 0; i < 16; i++) {
+		if ((n->addr.in6.s6_addr[i] ^ a->in6.s6_addr[i]) &
+		    prefix_mask(n->bits, i))
+			return false;
+	}
+	return true;
+}
+
+size_t network_format(const struct network *n, char *buf)
+{
+	size_t len = addr_format(&n->addr, buf);
+	unsigned int bits = n->bits - (addr_is_v4(&n->addr) ? 96u : 0u);
+
+	return len + (size_t)snprintf(buf + len, 5, "/%u", bits);
+}
+
+struct tuple tuple_reverse(const struct tuple *t)
+{
+	return (struct tuple){ .src = t->dst,
+			       .dst = t->src,
+			       .proto = t->proto };
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define LINE_MAX_LEN 1024
+#define LINES_PER_SECOND 10
+
+static enum log_level shown = LOG_LEVEL_INFO;
+
+void log_set_level(enum log_level level)
+{
+	shown = level;
+}
+
+void log_at(enum log_level level, const char *fmt, ...)
+{
+	static const char *const names[] = {
+		[LOG_LEVEL_ERROR] = "error: ",
+		[LOG_LEVEL_WARNING] = "warning: ",
+		[LOG_LEVEL_NOTICE] = "",
+		[LOG_LEVEL_INFO] = "",
+		[LOG_LEVEL_DEBUG] = "debug: ",
+	};
+	char line[LINE_MAX_LEN];
+	size_t n;
+	va_list ap;
+
+	if (level > shown)
+		return;
+	if (getenv("JOURNAL_STREAM"))
+		n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
+	else
+		n = (size_t)snprintf(line, sizeof(line), "sipalgd: %s",
+				     names[level]);
+	va_start(ap, fmt);
+	vsnprintf(line + n, sizeof(line) - n - 1, fmt, ap);
+	va_end(ap);
+	n = strlen(line);
+	line[n++] = '\n';
+	/* One write a line: lines of several processes do not mix */
+	if (write(STDERR_FILENO, line, n) < 0)
+		return;
+}
+
+bool log_allow(struct log_limit *limit, uint64_t now_ms)
+{
+	uint64_t second = now_ms / 1000;
+
+	if (limit->second != second) {
+		if (limit->hidden)
+			log_notice("%u similar lines were not shown",
+				   limit->hidden);
+		*limit = (struct log_limit){ .second = second };
+	}
+	if (limit->lines >= LINES_PER_SECOND) {
+		limit->hidden++;
+		return false;
+	}
+	limit->lines++;
+	return true;
+}
+
+const char *log_escape(char *buf, size_t cap, struct span text)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.ptr[i];
+		bool plain = c >= 0x20 && c < 0x7f && c != '\\';
+
+		if (n + (plain ? 1 : 4) >= cap)
+			break;
+		if (plain)
+			buf[n++] = (char)c;
+		else
+			n += (size_t)snprintf(buf + n, cap - n, "\\x%02x", c);
+	}
+	buf[n] = '\0';
+	return buf;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/span.h"
+
+#include <errno.h>
+
+static bool is_blank(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct span span_trim(struct span s)
+{
+	while (s.len && is_blank(s.ptr[0])) {
+		s.ptr++;
+		s.len--;
+	}
+	while (s.len && is_blank(s.ptr[s.len - 1]))
+		s.len--;
+	return s;
+}
+
+int span_to_uint(struct span s, uint64_t max, uint64_t *value)
+{
+	uint64_t v = 0;
+
+	if (!s.len)
+		return -EINVAL;
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.ptr[i] < '0' || s.ptr[i] > '9')
+			return -EINVAL;
+		if (v > (UINT64_MAX - 9) / 10)
+			return -ERANGE;
+		v = v * 10 + (uint64_t)(s.ptr[i] - '0');
+	}
+	if (v > max)
+		return -ERANGE;
+	*value = v;
+	return 0;
+}
+
+size_t span_copy(char *buf, size_t cap, struct span s)
+{
+	size_t n = s.len;
+
+	if (!cap)
+		return s.len;
+	if (n > cap - 1)
+		n = cap - 1;
+	if (n)
+		memcpy(buf, s.ptr, n);
+	buf[n] = '\0';
+	return s.len;
+}
+
+uint32_t span_hash(struct span s, uint32_t seed)
+{
+	uint32_t h = seed ? seed : 2166136261u;
+
+	for (size_t i = 0; i < s.len; i++)
+		h = (h ^ (uint8_t)s.ptr[i]) * 16777619u;
+	return h;
+}
