@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "sip/checksum.h"
+
+#include <string.h>
+
+uint64_t checksum_add(uint64_t sum, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	/* One's complement sums do not care about word size or byte order
+	 * (RFC 1071 2.B, 2.C): four bytes at a time in host order.
+	 */
+	for (; len >= 4; len -= 4, p += 4) {
+		uint32_t word;
+
+		memcpy(&word, p, 4);
+		sum += word;
+	}
+	if (len) {
+		uint32_t word = 0;
+
+		memcpy(&word, p, len);
+		sum += word;
+	}
+	return sum;
+}
+
+uint16_t checksum_finish(uint64_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "sip/witness.h"
+
+#include <osipparser2/osip_parser.h>
+#include <osipparser2/sdp_message.h>
+#include <stdlib.h>
+
+int witness_init(void)
+{
+	return parser_init();
+}
+
+/* A string of @text with folded lines joined; false if it is too long */
+static bool unfold(char *buf, size_t cap, struct span text)
+{
+	if (text.len >= cap || span_chr(text, '\0'))
+		return false;
+	span_copy(buf, cap, text);
+	for (char *p = buf; *p; p++) {
+		if (*p == '\r' || *p == '\n')
+			*p = ' ';
+	}
+	return true;
+}
+
+static bool same_text(struct span scanned, const char *parsed)
+{
+	return parsed && span_case_eq(scanned, span_from_str(parsed));
+}
+
+/* libosip2 takes the brackets off an IPv6 reference */
+static bool same_hostport(const struct hostport *hp, const char *host,
+			  const char *port)
+{
+	struct span h = hp->host;
+	uint64_t number = 0;
+
+	if (h.len > 2 && h.ptr[0] == '[')
+		h = (struct span){ h.ptr + 1, h.len - 2 };
+	if (!same_text(h, host))
+		return false;
+	if (port &&
+	    span_to_uint(span_trim(span_from_str(port)), UINT16_MAX, &number))
+		return false;
+	return number == hp->port;
+}
+
+bool witness_uri(struct span uri, const struct hostport *hp)
+{
+	char text[WITNESS_TEXT];
+	osip_uri_t *parsed;
+	bool same = true;
+
+	if (!unfold(text, sizeof(text), uri) || osip_uri_init(&parsed))
+		return true;
+	if (!osip_uri_parse(parsed, text))
+		same = same_hostport(hp, parsed->host, parsed->port);
+	osip_uri_free(parsed);
+	return same;
+}
+
+bool witness_via(struct span value, const struct via *via)
+{
+	char text[WITNESS_TEXT];
+	osip_via_t *parsed;
+	bool same = true;
+
+	if (!unfold(text, sizeof(text), value) || osip_via_init(&parsed))
+		return true;
+	if (!osip_via_parse(parsed, text))
+		same = same_hostport(&via->sent_by, parsed->host, parsed->port);
+	osip_via_free(parsed);
+	return same;
+}
+
+/* One address: both have it, or neither has */
+static bool same_addr(const struct desc_addr *scanned, const char *parsed)
+{
+	if (!scanned->text.ptr || !parsed)
+		return !scanned->text.ptr == !parsed;
+	return same_text(scanned->text, parsed);
+}
+
+static bool same_desc(const struct desc *desc, sdp_message_t *parsed)
+{
+	unsigned int i;
+
+	if (!same_addr(&desc->origin, parsed->o_addr) ||
+	    !same_addr(&desc->conn, sdp_message_c_addr_get(parsed, -1, 0)))
+		return false;
+	for (i = 0; i < desc->media_count; i++) {
+		const struct desc_media *m = &desc->media[i];
+		int pos = (int)i;
+
+		if (sdp_message_endof_media(parsed, pos) ||
+		    !same_text(m->port.text,
+			       sdp_message_m_port_get(parsed, pos)) ||
+		    !same_addr(&m->conn,
+			       sdp_message_c_addr_get(parsed, pos, 0)))
+			return false;
+	}
+	return sdp_message_endof_media(parsed, (int)i);
+}
+
+bool witness_desc(const struct desc *desc)
+{
+	char text[4 * WITNESS_TEXT];
+	sdp_message_t *parsed;
+	bool same = true;
+
+	/* Not unfolded: line ends mean something in SDP */
+	if (desc->whole.len >= sizeof(text) || span_chr(desc->whole, '\0') ||
+	    sdp_message_init(&parsed))
+		return true;
+	span_copy(text, sizeof(text), desc->whole);
+	if (!sdp_message_parse(parsed, text))
+		same = same_desc(desc, parsed);
+	sdp_message_free(parsed);
+	return same;
+}
