@@ -15,13 +15,14 @@
 
 /**
  * struct addr - An IPv4 or IPv6 address in one form
- * @in6:	IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2); all zero is "none"
+ * @byte:	Wire order; IPv4 as ::ffff:a.b.c.d (RFC 4291 2.5.5.2); all zero
+ *		is "none"
  *
  * One form for both families, so that tables, comparisons and rules exist
- * once. Compare with addr_eq(), never byte by byte elsewhere.
+ * once. It and what is made of it below have no padding: they are hash keys.
  */
 struct addr {
-	struct in6_addr in6;
+	uint8_t byte[16];
 };
 
 /**
@@ -49,11 +50,15 @@ struct network {
  * @src:	Source
  * @dst:	Destination
  * @proto:	IPPROTO_UDP or IPPROTO_TCP
+ * @zero:	Always 0, so that equal tuples are equal bytes
  */
 struct tuple {
 	struct endpoint src, dst;
-	uint8_t proto;
+	uint8_t proto, zero;
 };
+
+_Static_assert(sizeof(struct endpoint) == 18, "a key has no padding");
+_Static_assert(sizeof(struct tuple) == 38, "a key has no padding");
 
 bool addr_is_set(const struct addr *a);
 bool addr_is_v4(const struct addr *a);
@@ -98,6 +103,10 @@ size_t addr_format(const struct addr *a, char *buf);
 /** addr_format_host() - The same as a SIP host: IPv6 in brackets */
 size_t addr_format_host(const struct addr *a, char *buf);
 
+/** addr_is_private() - Of a range that nobody routes: RFC 1918, RFC 6598,
+ * RFC 3927, RFC 4193, RFC 4291 link-local */
+bool addr_is_private(const struct addr *a);
+
 bool endpoint_eq(const struct endpoint *a, const struct endpoint *b);
 
 /**
@@ -117,6 +126,8 @@ int network_parse(struct span text, struct network *out);
 bool network_contains(const struct network *n, const struct addr *a);
 /** network_format() - "addr/len"; @buf at least ENDPOINT_TEXT_MAX bytes */
 size_t network_format(const struct network *n, char *buf);
+
+bool tuple_eq(const struct tuple *a, const struct tuple *b);
 
 /** tuple_reverse() - The other direction, without any translation */
 struct tuple tuple_reverse(const struct tuple *t);

@@ -8,30 +8,53 @@
 
 #define V4_OFFSET 12
 
+static const uint8_t zero[16],
+	v4_prefix[V4_OFFSET] = { [10] = 0xff, [11] = 0xff };
+
 bool addr_is_set(const struct addr *a)
 {
-	return !IN6_IS_ADDR_UNSPECIFIED(&a->in6);
+	return memcmp(a->byte, zero, sizeof(zero)) != 0;
 }
 
 bool addr_is_v4(const struct addr *a)
 {
-	return IN6_IS_ADDR_V4MAPPED(&a->in6);
+	return !memcmp(a->byte, v4_prefix, sizeof(v4_prefix));
 }
 
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
-	return !memcmp(&a->in6, &b->in6, sizeof(a->in6));
+	return !memcmp(a->byte, b->byte, sizeof(a->byte));
 }
 
 bool addr_is_unicast(const struct addr *a)
 {
-	const uint8_t *v4 = a->in6.s6_addr + V4_OFFSET;
+	const uint8_t *v4 = a->byte + V4_OFFSET;
 
 	if (addr_is_v4(a))
 		return v4[0] != 0 && v4[0] != 127 && v4[0] < 224;
-	return !IN6_IS_ADDR_UNSPECIFIED(&a->in6) &&
-	       !IN6_IS_ADDR_LOOPBACK(&a->in6) &&
-	       !IN6_IS_ADDR_MULTICAST(&a->in6);
+	/* ::/127 is "none" and loopback; ff00::/8 is multicast */
+	return a->byte[0] != 0xff &&
+	       (memcmp(a->byte, zero, 15) || a->byte[15] > 1);
+}
+
+bool addr_is_private(const struct addr *a)
+{
+	static const struct {
+		uint8_t first, mask2, second;
+	} v4[] = {
+		{ 10, 0, 0 },	   { 172, 0xf0, 16 },  { 192, 0xff, 168 },
+		{ 100, 0xc0, 64 }, { 169, 0xff, 254 },
+	};
+	const uint8_t *b = a->byte + V4_OFFSET;
+
+	if (!addr_is_v4(a))
+		return (a->byte[0] & 0xfe) == 0xfc ||
+		       (a->byte[0] == 0xfe && (a->byte[1] & 0xc0) == 0x80);
+	for (unsigned int i = 0; i < sizeof(v4) / sizeof(*v4); i++) {
+		if (b[0] == v4[i].first && (b[1] & v4[i].mask2) == v4[i].second)
+			return true;
+	}
+	return false;
 }
 
 int addr_family(const struct addr *a)
@@ -41,9 +64,9 @@ int addr_family(const struct addr *a)
 
 struct addr addr_from_v4(const void *bytes)
 {
-	struct addr a = { .in6.s6_addr = { [10] = 0xff, [11] = 0xff } };
+	struct addr a = { .byte = { [10] = 0xff, [11] = 0xff } };
 
-	memcpy(a.in6.s6_addr + V4_OFFSET, bytes, 4);
+	memcpy(a.byte + V4_OFFSET, bytes, 4);
 	return a;
 }
 
@@ -51,14 +74,14 @@ struct addr addr_from_v6(const void *bytes)
 {
 	struct addr a;
 
-	memcpy(&a.in6, bytes, sizeof(a.in6));
+	memcpy(a.byte, bytes, sizeof(a.byte));
 	return a;
 }
 
 const uint8_t *addr_bytes(const struct addr *a, size_t *len)
 {
 	*len = addr_is_v4(a) ? 4 : 16;
-	return a->in6.s6_addr + (addr_is_v4(a) ? V4_OFFSET : 0);
+	return a->byte + (addr_is_v4(a) ? V4_OFFSET : 0);
 }
 
 int addr_parse(struct span text, struct addr *out)
@@ -147,7 +170,7 @@ int network_parse(struct span text, struct network *out)
 		return -EINVAL;
 	out->bits = (uint8_t)(bits + 128 - width);
 	for (unsigned int i = 0; i < 16; i++) {
-		if (out->addr.in6.s6_addr[i] & ~prefix_mask(out->bits, i))
+		if (out->addr.byte[i] & ~prefix_mask(out->bits, i))
 			return -EINVAL;
 	}
 	return 0;
@@ -156,8 +179,7 @@ int network_parse(struct span text, struct network *out)
 bool network_contains(const struct network *n, const struct addr *a)
 {
 	for (unsigned int i = 0; i < 16; i++) {
-		if ((n->addr.in6.s6_addr[i] ^ a->in6.s6_addr[i]) &
-		    prefix_mask(n->bits, i))
+		if ((n->addr.byte[i] ^ a->byte[i]) & prefix_mask(n->bits, i))
 			return false;
 	}
 	return true;
@@ -169,6 +191,11 @@ size_t network_format(const struct network *n, char *buf)
 	unsigned int bits = n->bits - (addr_is_v4(&n->addr) ? 96u : 0u);
 
 	return len + (size_t)snprintf(buf + len, 5, "/%u", bits);
+}
+
+bool tuple_eq(const struct tuple *a, const struct tuple *b)
+{
+	return !memcmp(a, b, sizeof(*a));
 }
 
 struct tuple tuple_reverse(const struct tuple *t)
