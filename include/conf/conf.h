@@ -106,10 +106,14 @@ struct conf {
 	} limits;
 };
 
+/** conf_init() - Every default; the interface lists, which have none, empty */
+void conf_init(struct conf *conf);
+
 /**
  * conf_load() - Read and check a configuration file
  * @path:	ini file
- * @conf:	Filled on success; defaults stand where the file says nothing
+ * @conf:	Filled on success, else left as it was; defaults stand where
+ *		the file says nothing
  * @report:	Gets one line a problem, "FILE:LINE: key: why" (errors), or
  *		"FILE:LINE: key: warning: why"; NULL to keep quiet
  *
