@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ *	raw PREROUTING ... -> SIPALGD -> SIPALGD-LAN -> NFQUEUE
+ *	                              -> SIPALGD-WAN -> NFQUEUE
+ *
+ * The jump is the last rule of PREROUTING: what NFQUEUE takes never sees the
+ * rest of the table, so that admins' own drops (anti-spoofing, Docker's) must
+ * come before it.
+ *
+ * iptables-restore --noflush empties a chain that is declared (":NAME -"), so
+ * our chains can be written again and again; but it has no "add unless there",
+ * and any command that would depend on what is there fails, which undoes its
+ * table block and ends the run. The jump makes use of just that: the second
+ * block deletes SIPALGD and builds it anew with the jump. A chain that is
+ * jumped to cannot be deleted. So where the jump is missing the block adds it,
+ * and where it is not the block fails as a whole, with the first block, the
+ * rules themselves, already in force. Tried with iptables-nft and
+ *-legacy 1.8.9.
+ */
+#include "daemon/rules.h"
+
+#include <errno.h>
+#include <stddef.h>
+
+#define OURS "-m comment --comment sipalgd"
+/* Changes with no version and no configuration: =remove must find it */
+#define HOOK "PREROUTING " OURS " -j SIPALGD"
+
+/* xt_multiport's XT_MULTI_PORTS; a range takes two places */
+#define MULTIPORT_MAX 15
+
+/* Which packets go to the queue: a row more is a rule more */
+static const struct {
+	const char *chain, *protocol, *match;
+	size_t ports;
+	const char *reason;
+} rows[] = {
+	{ "SIPALGD-LAN", "udp", "--ports", offsetof(struct conf, sip.ports),
+	  "phones, to a SIP port or from one" },
+	{ "SIPALGD-WAN", "udp", "--dports",
+	  offsetof(struct conf, sip.signalling_ports),
+	  "to phones, at the ports that this daemon gave them" },
+	{ "SIPALGD-WAN", "udp", "--sports", offsetof(struct conf, sip.ports),
+	  "to phones, at ports that MASQUERADE gave them before it ran" },
+};
+
+/* Which interfaces lead to which rows */
+static const struct {
+	const char *chain;
+	size_t names;
+} directions[] = {
+	{ "SIPALGD-LAN", offsetof(struct conf, gateway.lan_interfaces) },
+	{ "SIPALGD-WAN", offsetof(struct conf, gateway.wan_interfaces) },
+};
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static void print_chains(FILE *out)
+{
+	fputs(":SIPALGD - [0:0]\n", out);
+	for (size_t i = 0; i < COUNT(directions); i++)
+		fprintf(out, ":%s - [0:0]\n", directions[i].chain);
+}
+
+/* Contents of the chain SIPALGD: who goes where */
+static void print_dispatch(const struct conf *conf, FILE *out)
+{
+	fprintf(out, "-A SIPALGD -m mark --mark 0x%x/0x%x " OURS " -j RETURN\n",
+		RULES_MARK, RULES_MARK_MASK);
+	for (size_t i = 0; i < COUNT(directions); i++) {
+		const struct conf_names *list =
+			(const void *)((const char *)conf +
+				       directions[i].names);
+
+		for (unsigned int k = 0; k < list->count; k++)
+			fprintf(out, "-A SIPALGD -i %s " OURS " -j %s\n",
+				list->name[k], directions[i].chain);
+	}
+}
+
+static void print_queue(const struct conf *conf, FILE *out)
+{
+	unsigned int first = conf->queue.number;
+
+	if (conf->queue.count == 1)
+		fprintf(out, " -j NFQUEUE --queue-num %u --queue-bypass\n",
+			first);
+	else
+		fprintf(out,
+			" -j NFQUEUE --queue-balance %u:%u --queue-bypass\n",
+			first, first + conf->queue.count - 1);
+}
+
+/* The rules of one row: one for every fifteen places that its ports need */
+static void print_row(const struct conf *conf, size_t row, FILE *out)
+{
+	const struct ports *p =
+		(const void *)((const char *)conf + rows[row].ports);
+	unsigned int places = 0;
+
+	fprintf(out, "# %s\n", rows[row].reason);
+	for (unsigned int i = 0; i < p->count; i++) {
+		bool is_range = p->range[i].first != p->range[i].last;
+		unsigned int need = is_range ? 2 : 1;
+
+		if (i && places + need > MULTIPORT_MAX) {
+			print_queue(conf, out);
+			places = 0;
+		}
+		if (!places)
+			fprintf(out, "-A %s -p %s " OURS " -m multiport %s ",
+				rows[row].chain, rows[row].protocol,
+				rows[row].match);
+		fprintf(out, "%s%u", places ? "," : "", p->range[i].first);
+		if (is_range)
+			fprintf(out, ":%u", p->range[i].last);
+		places += need;
+	}
+	print_queue(conf, out);
+}
+
+static void print_apply(const struct conf *conf, FILE *out)
+{
+	fputs("*raw\n", out);
+	print_chains(out);
+	print_dispatch(conf, out);
+	for (size_t i = 0; i < COUNT(rows); i++)
+		print_row(conf, i, out);
+	fputs("COMMIT\n"
+	      "# The jump. Where it is in place already, this block fails and "
+	      "changes nothing.\n"
+	      "*raw\n"
+	      "-F SIPALGD\n"
+	      "-X SIPALGD\n"
+	      ":SIPALGD - [0:0]\n",
+	      out);
+	print_dispatch(conf, out);
+	fputs("-A " HOOK "\nCOMMIT\n", out);
+}
+
+/* Declared before they are deleted, so that one that is missing is no error */
+static void print_remove(FILE *out)
+{
+	fputs("*raw\n-D " HOOK "\n", out);
+	print_chains(out);
+	fputs("-X SIPALGD\n", out);
+	for (size_t i = 0; i < COUNT(directions); i++)
+		fprintf(out, "-X %s\n", directions[i].chain);
+	fputs("COMMIT\n", out);
+}
+
+int rules_print(const struct conf *conf, enum rules_what what, FILE *out)
+{
+	static const char *const titles[] = {
+		[RULES_IP4] = "iptables-restore --noflush",
+		[RULES_IP6] = "ip6tables-restore --noflush",
+		[RULES_REMOVE] = "iptables-restore --noflush, or ip6tables-",
+	};
+
+	fprintf(out, "# sipalgd, for %s\n", titles[what]);
+	/* No row holds an address, so both families read the same */
+	if (what == RULES_REMOVE)
+		print_remove(out);
+	else
+		print_apply(conf, out);
+	return fflush(out) || ferror(out) ? -EIO : 0;
+}
