@@ -102,9 +102,12 @@ class Call:
 
     def phone_sdp(self):
         """The message with the phone's SDP, before and after the gateway."""
-        kind = "INVITE" if self.caller is self.stage.phone else "200"
-        return wire.crossed(self.net.lan, self.net.wan, kind, src=ALICE,
-                            with_sdp=True)
+        for kind in ("INVITE", "200"):
+            found = wire.crossed(self.net.lan, self.net.wan, kind,
+                                 with_sdp=True, src=ALICE)
+            if found[0]:
+                return found
+        return None, None
 
     def media(self):
         """What the phone's SDP announces: (inside, public), None if none."""
