@@ -66,6 +66,30 @@ static void test_golden_files(void **state)
 	}
 }
 
+/* sipalgd.8 prints the exact rules: every line, in order */
+static void test_manual_shows_the_rules(void **state)
+{
+	char *manual = slurp(SIPALG_SOURCE_DIR "/docs/man/sipalgd.8");
+	char *rules = print("plain.conf", RULES_IP4);
+	char *at = manual, *save = NULL;
+
+	(void)state;
+	for (char *line = strtok_r(rules, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char want[512];
+
+		if (line[0] == '#')
+			continue;
+		snprintf(want, sizeof(want), "\n%s\n", line);
+		at = strstr(at, want);
+		if (!at)
+			fail_msg("sipalgd.8 lacks %s", line);
+		at += strlen(line);
+	}
+	free(manual);
+	free(rules);
+}
+
 /* Ports of one rule, a range twice, as xt_multiport counts them */
 static unsigned int places(const char *list)
 {
@@ -132,6 +156,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden_files),
+		cmocka_unit_test(test_manual_shows_the_rules),
 		cmocka_unit_test(test_multiport_limit),
 		cmocka_unit_test(test_range_at_the_limit),
 		cmocka_unit_test(test_full_disk_is_an_error),

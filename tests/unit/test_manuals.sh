@@ -1,0 +1,8 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The manual pages are clean mdoc.
+
+command -v mandoc >/dev/null || { echo "SKIP: needs mandoc"; exit 77; }
+for page in "$SIPALG_SOURCE_DIR"/docs/man/*.[58]; do
+	mandoc -T lint -W warning "$page" || exit 1
+done
