@@ -3,6 +3,7 @@
 # The manual pages are clean mdoc.
 
 command -v mandoc >/dev/null || { echo "SKIP: needs mandoc"; exit 77; }
+[ -d "$SIPALG_SOURCE_DIR/docs/man" ] || exit 1
 for page in "$SIPALG_SOURCE_DIR"/docs/man/*.[58]; do
 	mandoc -T lint -W warning "$page" || exit 1
 done
