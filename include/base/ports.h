@@ -31,5 +31,9 @@ int ports_parse(struct span text, struct ports *out);
 bool ports_contain(const struct ports *p, uint16_t port);
 /** ports_count() - How many ports the set holds */
 unsigned int ports_count(const struct ports *p);
+/** ports_at() - Port @i of the set, counted in the order written */
+uint16_t ports_at(const struct ports *p, unsigned int i);
+/** ports_index() - The @i for which ports_at() gives @port; 0 if none */
+unsigned int ports_index(const struct ports *p, uint16_t port);
 
 #endif

@@ -62,3 +62,27 @@ unsigned int ports_count(const struct ports *p)
 		n += 1u + p->range[i].last - p->range[i].first;
 	return n;
 }
+
+uint16_t ports_at(const struct ports *p, unsigned int i)
+{
+	for (unsigned int r = 0; r < p->count; r++) {
+		unsigned int size = 1u + p->range[r].last - p->range[r].first;
+
+		if (i < size)
+			return (uint16_t)(p->range[r].first + i);
+		i -= size;
+	}
+	return 0;
+}
+
+unsigned int ports_index(const struct ports *p, uint16_t port)
+{
+	unsigned int before = 0;
+
+	for (unsigned int r = 0; r < p->count; r++) {
+		if (port >= p->range[r].first && port <= p->range[r].last)
+			return before + port - p->range[r].first;
+		before += 1u + p->range[r].last - p->range[r].first;
+	}
+	return 0;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_ALG_H
+#define SIPALG_STATE_ALG_H
+
+#include <stdint.h>
+
+#include "base/timer.h"
+#include "conf/conf.h"
+#include "sip/desc.h"
+#include "sip/edit.h"
+#include "sip/message.h"
+#include "sip/packet.h"
+#include "state/binding.h"
+#include "state/call.h"
+#include "state/counters.h"
+#include "state/media.h"
+#include "state/nat.h"
+#include "state/registration.h"
+
+/**
+ * struct alg - The gateway: all state, and the scratch of one packet
+ * @conf:	Replaced by alg_configure()
+ * @msg, @desc, @edits, @out: Of the packet in hand; valid until the next
+ */
+struct alg {
+	const struct conf *conf;
+	struct nat nat;
+	struct counters counters;
+	struct bindings bindings;
+	struct media media;
+	struct calls calls;
+	struct registrations registrations;
+	struct timer_wheel call_timers, registration_timers;
+	struct message msg;
+	struct desc desc;
+	struct edit_list edits;
+	uint8_t out[PACKET_MAX + 64];
+};
+
+/**
+ * struct decision - What becomes of a packet
+ * @reason:	Counter that stands for it: COUNTER_rewritten, or why not
+ * @drop:	Drop it; else it is accepted
+ * @data, @len:	The packet to send instead; NULL to send it as it came
+ *
+ * Edits, for those who show them, are in alg->edits.
+ */
+struct decision {
+	enum counter reason;
+	bool drop;
+	const uint8_t *data;
+	size_t len;
+};
+
+/**
+ * alg_new() - A gateway without any state
+ * @conf:	Must live until alg_configure() or alg_free()
+ * @ops, @ops_ctx: The kernel
+ *
+ * Return: NULL if memory ran out
+ */
+struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
+		    void *ops_ctx, uint64_t now_ms);
+/** alg_free() - Forget all; what the kernel has stays (calls go on) */
+void alg_free(struct alg *alg);
+
+/** alg_configure() - Go on with another configuration; the old one may go */
+void alg_configure(struct alg *alg, const struct conf *conf);
+
+/**
+ * alg_packet() - Decide one packet
+ * @data, @len:	From the IP header on
+ * @side:	Where it came from
+ *
+ * Everything that an outgoing message announces exists in the kernel when this
+ * returns. Any failure leaves the packet as it came.
+ */
+struct decision alg_packet(struct alg *alg, const void *data, size_t len,
+			   enum nat_side side, uint64_t now_ms);
+
+/** alg_tick() - Let time pass; about once a second */
+void alg_tick(struct alg *alg, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_CALL_H
+#define SIPALG_STATE_CALL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/timer.h"
+#include "sip/desc.h"
+#include "sip/edit.h"
+#include "sip/message.h"
+#include "state/binding.h"
+#include "state/media.h"
+
+/*
+ * Theory of operation
+ *
+ * A *call* is one Call-ID of one inside host: two inside hosts that a proxy
+ * rings with one INVITE are two calls. It holds *dialogs* (RFC 3261 12), one
+ * for each pair of tags; a forked INVITE has several.
+ *
+ * For each dialog we keep what either side last said about each m= line, and,
+ * while an offer is open, what it had said before: until the other side has
+ * answered, media may go by the old or the new. Every description that passes
+ * changes that, and then the pinholes the call needs follow from it: for each
+ * m= line every inside endpoint still valid, towards every remote endpoint
+ * still valid (calls_reconcile()). Offers and answers need not be told apart
+ * for this, so PRACK, UPDATE, delayed offers and early media take no code of
+ * their own.
+ *
+ * A call ends with its last dialog: when BYE is answered, when the INVITE
+ * fails, or when nothing is heard for long. It then stays in the table for
+ * some seconds without any pinhole, so that an INVITE sent again with
+ * credentials finds its ports.
+ */
+
+/** CALL_MEDIA - m= lines a call may have mapped */
+#define CALL_MEDIA 8
+/** CALL_PEERS - Remote hosts that may signal to the inside host for a call */
+#define CALL_PEERS 4
+/** CALL_DIALOGS - Forks of one call that are followed; the oldest goes */
+#define CALL_DIALOGS 16
+
+enum call_state {
+	CALL_TRYING,
+	CALL_EARLY,
+	CALL_ACTIVE,
+	CALL_HELD,
+	CALL_ENDED,
+};
+
+/**
+ * struct media_end - One m= line of one side
+ * @rtp:	Not set (port 0): refused, or left alone
+ */
+struct media_end {
+	struct endpoint rtp, rtcp;
+	bool mux;
+	uint8_t zero; /* compared as bytes */
+};
+
+/**
+ * struct side - What one side of a dialog has said
+ * @now, @before: Last, and before that while @open
+ * @open:	An offer is under way; its answer makes @now final, its failure
+ *		brings @before back
+ */
+struct side {
+	struct media_end now[CALL_MEDIA], before[CALL_MEDIA];
+	bool open;
+};
+
+/**
+ * struct dialog - One pair of tags
+ * @local_tag, @remote_tag: Hashes; "local" is the inside host
+ * @confirmed:	The INVITE was answered with 2xx
+ * @gone_ms:	When to forget it: another fork was answered; 0: not so
+ */
+struct dialog {
+	uint32_t local_tag, remote_tag;
+	struct side local, remote;
+	bool confirmed;
+	uint64_t gone_ms;
+	struct dialog *prev, *next;
+};
+
+/**
+ * struct call - A call of an inside host
+ * @peer:	Hosts that may signal to the inside host while it lasts
+ * @outgoing:	It was the inside host that sent the INVITE
+ * @held:	The last description wants no media in at least one direction
+ * @offer:	What the first INVITE said: where each dialog begins
+ * @stream:	Public ports it has reserved; slots may be NULL
+ * @expires_ms:	Session timer (RFC 4028); 0: none
+ * @heard_ms:	When media was last seen to flow
+ * @due_ms:	When to give it up if nothing happens
+ * @from, @to:	As the INVITE had them, for people
+ * @key:	Address of the inside host, then the Call-ID
+ */
+struct call {
+	struct peer *peer[CALL_PEERS];
+	enum call_state state;
+	bool outgoing, held;
+	struct media_end offer[CALL_MEDIA];
+	struct dialog *dialogs;
+	struct stream *stream[CALL_MEDIA];
+	struct pinhole *pinholes;
+	struct timer timer;
+	uint64_t started_ms, expires_ms, heard_ms, due_ms;
+	char *from, *to;
+	UT_hash_handle hh;
+	struct call *prev, *next;
+	size_t key_len;
+	char key[];
+};
+
+/** struct calls - All calls, the one longest unused first */
+struct calls {
+	const struct conf *conf;
+	struct bindings *bindings;
+	struct media *media;
+	struct counters *counters;
+	struct timer_wheel *wheel;
+	struct call *table, *list;
+};
+
+void calls_free(struct calls *calls);
+
+/** call_id() - The Call-ID, as it stands in the key */
+struct span call_id(const struct call *call);
+
+/**
+ * call_open() - The call a message belongs to
+ *
+ * An INVITE makes one; so does any message inside a dialog that describes
+ * media (a call older than this program).
+ *
+ * Return: NULL if the message belongs to no call
+ */
+struct call *call_open(struct calls *calls, const struct flow *flow,
+		       const struct message *msg, bool outbound, bool media,
+		       uint64_t now_ms);
+
+/** call_state_name() - As in sipalgctl calls */
+const char *call_state_name(enum call_state state);
+
+/**
+ * call_describe() - Take note of a session description, and map its addresses
+ * @shown:	The address to write for the public one
+ * @edits:	Gets the changes: public endpoints in a description from inside,
+ *		inside ones where a description from outside names one of our
+ *		own ports (hairpin)
+ *
+ * Reserves ports and opens pinholes: what the message announces exists when
+ * this returns.
+ */
+void call_describe(struct calls *calls, struct call *call,
+		   const struct flow *flow, const struct message *msg,
+		   const struct desc *desc, bool outbound,
+		   const struct addr *shown, struct edit_list *edits);
+
+/** call_progress() - What the message means for the life of the call; after
+ * call_describe() */
+void call_progress(struct calls *calls, struct call *call,
+		   const struct message *msg, bool outbound, uint64_t now_ms);
+
+#endif

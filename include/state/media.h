@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_MEDIA_H
+#define SIPALG_STATE_MEDIA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/addr.h"
+#include "conf/conf.h"
+#include "state/counters.h"
+#include "state/nat.h"
+
+/*
+ * Theory of operation
+ *
+ * A *stream* reserves a pair of public ports, RTP and the one above it for
+ * RTCP, for one inside media endpoint of a call. It lives in this program only
+ * and opens nothing: the message that announces it may leave, but until the
+ * other side has said where it listens nobody can send to it.
+ *
+ * A *pinhole* is one conntrack entry: a stream's RTP or RTCP towards one remote
+ * endpoint, exactly. The kernel then forwards media without us. Which pinholes
+ * a call needs follows from what both sides have said (state/call); they are
+ * compared with those it has, and the difference is made or taken away.
+ */
+
+/**
+ * struct stream - A reserved pair of public ports
+ * @inside_rtp, @inside_rtcp: What the inside host announced
+ * @public_rtp: RTCP has the port above
+ * @refs:	Calls that use it
+ *
+ * One inside endpoint has one public one, also where several calls name it
+ * (forking, Replaces): RFC 4787 REQ-1 for media.
+ */
+struct stream {
+	struct endpoint inside_rtp, inside_rtcp, public_rtp;
+	char type[12];
+	unsigned int refs;
+	UT_hash_handle by_inside, by_public;
+};
+
+/**
+ * struct pinhole - One conntrack entry of a call
+ * @wanted:	Scratch for the comparison
+ * @packets_out, @packets_in: As last seen
+ */
+struct pinhole {
+	struct tuple lan, wan;
+	bool rtcp, wanted;
+	uint64_t packets_out, packets_in;
+	struct pinhole *prev, *next;
+};
+
+/** struct port_pool - Which media ports of one public address are reserved */
+struct port_pool {
+	struct addr public_addr;
+	uint64_t used[65536 / 64];
+	unsigned int next;
+	struct port_pool *link;
+};
+
+/**
+ * struct media - Streams of all calls
+ */
+struct media {
+	const struct conf *conf;
+	const struct nat *nat;
+	struct counters *counters;
+	struct stream *by_inside, *by_public;
+	struct port_pool *pools;
+	unsigned int pinholes;
+};
+
+/** media_free() - When all calls are gone */
+void media_free(struct media *m);
+
+/**
+ * stream_get() - The stream of an inside endpoint; reserves ports for a new one
+ * @inside_rtp, @inside_rtcp: Endpoints of the inside host
+ * @type:	"audio"
+ *
+ * The inside port is kept if it is one of media.rtp_ports and free with the one
+ * above it; even stays even (RFC 4787 REQ-4, RFC 3550 11).
+ *
+ * Return: NULL if the port is reserved (media.reserved_ports), none is free or
+ * memory ran out
+ */
+struct stream *stream_get(struct media *m, const struct addr *public_addr,
+			  const struct endpoint *inside_rtp,
+			  const struct endpoint *inside_rtcp, struct span type);
+
+/** stream_put() - A call needs it no longer; the last one frees the ports */
+void stream_put(struct media *m, struct stream *stream);
+
+/** stream_find_public() - Whose RTP port this is; NULL if nobody's */
+struct stream *stream_find_public(const struct media *m,
+				  const struct endpoint *public_rtp);
+
+static inline struct endpoint stream_public_rtcp(const struct stream *s)
+{
+	struct endpoint end = s->public_rtp;
+
+	end.port++;
+	return end;
+}
+
+/**
+ * pinhole_want() - Have an entry between an inside and a remote endpoint
+ * @list:	The call's pinholes
+ * @inside, @public_end: The stream's RTP or RTCP endpoints
+ */
+void pinhole_want(struct media *m, struct pinhole **list,
+		  const struct endpoint *inside,
+		  const struct endpoint *public_end,
+		  const struct endpoint *remote, bool rtcp);
+
+/** pinhole_sweep() - Take away those not wanted since pinhole_begin() */
+void pinhole_begin(struct pinhole *list);
+void pinhole_sweep(struct media *m, struct pinhole **list);
+
+/**
+ * pinhole_keep() - Prolong all entries; make those anew that are gone
+ *
+ * Return: true if packets have passed since the last time, or if nothing
+ * counts them
+ */
+bool pinhole_keep(struct media *m, struct pinhole *list);
+
+#endif

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_NAT_H
+#define SIPALG_STATE_NAT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+
+/** enum nat_side - Where a packet came from, or which wire a tuple is of */
+enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
+
+/**
+ * struct nat_entry - A conntrack entry with its translation
+ * @lan:	As packets of the inside host look on the LAN: inside -> remote
+ * @wan:	As packets of the remote look on the WAN: remote -> public
+ * @timeout_s:	Seconds until it goes
+ * @answered:	SEEN_REPLY and ASSURED: ESTABLISHED for a firewall from the
+ *		first packet on, whoever sends it
+ * @fixed:	Packets do not change the timeout (IPS_FIXED_TIMEOUT); nor can
+ *		we: the kernel answers EPERM, it must be removed and made anew
+ * @packets_out, @packets_in: Seen so far, where nf_conntrack_acct is on
+ *
+ *	phone            gateway                          remote
+ *	lan.src ------> [wan.dst] ----------------------> lan.dst (= wan.src)
+ *
+ * In a hairpin wan.src is another inside host and lan.dst its public address.
+ */
+struct nat_entry {
+	struct tuple lan, wan;
+	uint32_t timeout_s;
+	bool answered, fixed;
+	uint64_t packets_out, packets_in;
+};
+
+/**
+ * struct nat_ops - All that the state layer asks of the kernel
+ * @find:	The entry that a packet with tuple @t, seen on @side, belongs
+ *		to. 0 or -ENOENT
+ * @create:	0; -EEXIST if either tuple is taken
+ * @remove:	By its LAN tuple; 0 or -ENOENT
+ * @refresh:	Set the timeout; 0 or -ENOENT
+ * @route:	The address that packets from @inside to @remote leave with;
+ *		-ENETUNREACH if they do not leave by a WAN interface
+ * @is_inside:	@a is a host whose addresses we translate
+ * @is_own:	@a is the gateway's
+ * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
+ *		that saw answers
+ * @counts:	Entries count their packets (nf_conntrack_acct)
+ *
+ * Filled by kernel/ in the daemon, by tools/simnat.c elsewhere. All but
+ * @is_inside, @is_own, @idle_s and @counts may take a system call.
+ */
+struct nat_ops {
+	int (*find)(void *ctx, const struct tuple *t, enum nat_side side,
+		    struct nat_entry *entry);
+	int (*create)(void *ctx, const struct nat_entry *entry);
+	int (*remove)(void *ctx, const struct tuple *lan);
+	int (*refresh)(void *ctx, const struct tuple *lan, uint32_t timeout_s);
+	int (*route)(void *ctx, const struct addr *inside,
+		     const struct addr *remote, struct addr *public_addr);
+	bool (*is_inside)(void *ctx, const struct addr *a);
+	bool (*is_own)(void *ctx, const struct addr *a);
+	uint32_t (*idle_s)(void *ctx, bool answered);
+	bool (*counts)(void *ctx);
+};
+
+/**
+ * struct nat - The kernel, or its simulation
+ * @dry:	Look, but change nothing (gateway.mode = observe)
+ */
+struct nat {
+	const struct nat_ops *ops;
+	void *ctx;
+	bool dry;
+};
+
+static inline int nat_find(const struct nat *nat, const struct tuple *t,
+			   enum nat_side side, struct nat_entry *entry)
+{
+	return nat->ops->find(nat->ctx, t, side, entry);
+}
+
+static inline int nat_create(const struct nat *nat,
+			     const struct nat_entry *entry)
+{
+	return nat->dry ? 0 : nat->ops->create(nat->ctx, entry);
+}
+
+static inline int nat_remove(const struct nat *nat, const struct tuple *lan)
+{
+	return nat->dry ? 0 : nat->ops->remove(nat->ctx, lan);
+}
+
+static inline int nat_refresh(const struct nat *nat, const struct tuple *lan,
+			      uint32_t timeout_s)
+{
+	return nat->dry ? 0 : nat->ops->refresh(nat->ctx, lan, timeout_s);
+}
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_REGISTRATION_H
+#define SIPALG_STATE_REGISTRATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/timer.h"
+#include "sip/message.h"
+#include "state/binding.h"
+
+/*
+ * Theory of operation
+ *
+ * A REGISTER that leaves is only noted. Its 2xx counts: it lists the bindings
+ * that the registrar holds, with the time each will last (RFC 3261 10.3). A
+ * binding of ours in it is confirmed for that time; one of ours that is
+ * missing from it is gone. While one is confirmed its registrar may send to
+ * the phone, and the kernel's entry towards it gets that lifetime.
+ */
+
+/**
+ * struct registration - One Contact of an address of record
+ * @set:	The others of the same address of record
+ * @lan:	The flow its REGISTER took
+ * @map:	The mapping that the Contact names; with @user it identifies the
+ *		Contact (parameters do not count, registrars change them)
+ * @peer:	The registrar, allowed in while confirmed; else NULL
+ * @expires_ms:	Confirmed until; 0: not confirmed yet
+ * @wished_s:	What the last REGISTER asked for
+ * @asked:	That REGISTER is not answered yet
+ * @contact_inside, @user_agent: For people
+ */
+struct registration {
+	struct registration_set *set;
+	struct tuple lan;
+	struct mapping *map;
+	struct peer *peer;
+	uint64_t expires_ms;
+	uint32_t wished_s;
+	bool asked, listed;
+	char *user, *contact_inside, *user_agent;
+	struct timer timer;
+	struct registration *prev, *next;
+};
+
+/**
+ * struct registration_set - What one inside host has at one registrar for one
+ * address of record
+ * @key:	Both addresses, then the address of record
+ */
+struct registration_set {
+	struct registration *contacts;
+	UT_hash_handle hh;
+	struct registration_set *prev, *next;
+	size_t key_len;
+	char key[];
+};
+
+/**
+ * struct registrations - All of them
+ * @list:	The set longest unused first
+ * @count:	Contacts
+ */
+struct registrations {
+	const struct conf *conf;
+	struct bindings *bindings;
+	struct counters *counters;
+	struct timer_wheel *wheel;
+	struct registration_set *table, *list;
+	unsigned int count;
+};
+
+/** registration_aor() - The address of record */
+struct span registration_aor(const struct registration_set *set);
+
+void registrations_free(struct registrations *regs);
+
+/** registration_request() - A REGISTER leaves, its Contacts already mapped */
+void registration_request(struct registrations *regs, const struct flow *flow,
+			  const struct message *msg, uint64_t now_ms);
+
+/** registration_answer() - A REGISTER's final answer comes in, not yet
+ * changed */
+void registration_answer(struct registrations *regs, const struct flow *flow,
+			 const struct message *msg, const struct addr *shown,
+			 uint64_t now_ms);
+
+#endif

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_REWRITE_H
+#define SIPALG_STATE_REWRITE_H
+
+#include "sip/edit.h"
+#include "sip/message.h"
+#include "state/binding.h"
+
+/**
+ * struct rewrite - One message's header, being rewritten
+ * @bindings:	Mappings: made for what leaves, looked up for what comes in
+ * @flow:	The flow it came on
+ * @msg:	The message
+ * @outbound:	From inside
+ * @shown:	The address that stands in messages for the inside host: its
+ *		public one, or gateway.advertised_address
+ * @edits:	Gets the changes
+ * @branch:	Hash of the top Via's branch
+ */
+struct rewrite {
+	struct bindings *bindings;
+	const struct flow *flow;
+	const struct message *msg;
+	bool outbound;
+	struct addr shown;
+	struct edit_list *edits;
+	uint32_t branch;
+};
+
+/** rewrite_header() - Go through the site table (sip/sites.c) */
+void rewrite_header(struct rewrite *rw);
+
+#endif

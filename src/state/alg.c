@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/alg.h"
+
+#include <stdlib.h>
+
+#include "sip/body.h"
+#include "sip/witness.h"
+#include "state/rewrite.h"
+
+/**
+ * struct arrival - One packet on its way through
+ * @side:	Where it came from
+ * @flow:	The flow it belongs to
+ * @shown:	The address that stands for the inside host in messages
+ */
+struct arrival {
+	struct packet pkt;
+	enum nat_side side;
+	uint64_t now_ms;
+	struct flow *flow;
+	struct addr shown;
+};
+
+static bool is_outbound(const struct arrival *in)
+{
+	return in->side == NAT_SIDE_LAN;
+}
+
+/* Accept as it came, for @reason */
+static struct decision pass(enum counter reason)
+{
+	return (struct decision){ .reason = reason };
+}
+
+/* ---- which flow ---- */
+
+/* A host inside that talks to one outside; all else is not for us */
+static bool is_crossing(const struct alg *alg, const struct tuple *lan)
+{
+	const struct nat_ops *ops = alg->nat.ops;
+	void *ctx = alg->nat.ctx;
+
+	return ops->is_inside(ctx, &lan->src.addr) &&
+	       !ops->is_inside(ctx, &lan->dst.addr) &&
+	       !ops->is_own(ctx, &lan->dst.addr);
+}
+
+static struct flow *find_flow(struct alg *alg, struct arrival *in,
+			      enum counter *why)
+{
+	const struct tuple *t = &in->pkt.tuple;
+	struct flow *flow;
+
+	*why = COUNTER_not_for_us;
+	if (in->side == NAT_SIDE_OTHER)
+		return NULL;
+	if (!is_outbound(in))
+		return flow_inbound(&alg->bindings, t, in->now_ms, why);
+	if (!is_crossing(alg, t))
+		return NULL;
+	flow = flow_outbound(&alg->bindings, t, in->now_ms, why);
+	if (flow)
+		peer_allow(&alg->bindings, &t->src.addr, &t->dst.addr,
+			   in->now_ms + 1000ull * alg->nat.ops->idle_s(
+							  alg->nat.ctx, true));
+	return flow;
+}
+
+/* ---- which message ---- */
+
+static enum counter reason_of(enum message_status status)
+{
+	static const enum counter reasons[] = {
+		[MESSAGE_KEEPALIVE] = COUNTER_keepalive,
+		[MESSAGE_STUN] = COUNTER_stun,
+		[MESSAGE_NOT_SIP] = COUNTER_not_sip,
+		[MESSAGE_BAD_HEADER] = COUNTER_bad_header,
+		[MESSAGE_BAD_END] = COUNTER_bad_end,
+		[MESSAGE_BAD_LENGTH] = COUNTER_bad_length,
+		[MESSAGE_TOO_MANY_HEADERS] = COUNTER_too_many_headers,
+	};
+
+	return reasons[status];
+}
+
+/* SIP that cannot be read: sip.on_malformed says what then */
+static struct decision unreadable(struct alg *alg, enum message_status status)
+{
+	struct decision d = pass(reason_of(status));
+
+	if (status >= MESSAGE_BAD_HEADER &&
+	    alg->conf->sip.on_malformed == CONF_DROP) {
+		d.reason = COUNTER_dropped_malformed;
+		d.drop = true;
+	}
+	return d;
+}
+
+/* ---- the body ---- */
+
+static void edit_length(struct alg *alg, struct span digits, const char *site,
+			const char *from)
+{
+	long growth = edit_growth(&alg->edits, from);
+	uint64_t len;
+	char text[24];
+	int n;
+
+	if (!growth || span_to_uint(digits, PACKET_MAX, &len))
+		return;
+	n = snprintf(text, sizeof(text), "%ld", (long)len + growth);
+	edit_add(&alg->edits, site, digits, (struct span){ text, (size_t)n });
+}
+
+/* Map the addresses of a session description; lengths follow */
+static void rewrite_body(struct alg *alg, struct arrival *in,
+			 const struct body_part *part, struct call *call)
+{
+	if (desc_parse(part->sdp, &alg->desc) != DESC_OK) {
+		counter_add(&alg->counters, COUNTER_media_not_handled);
+		return;
+	}
+	if (!witness_desc(&alg->desc)) {
+		counter_add(&alg->counters, COUNTER_values_in_doubt);
+		return;
+	}
+	call_describe(&alg->calls, call, in->flow, &alg->msg, &alg->desc,
+		      is_outbound(in), &in->shown, &alg->edits);
+	edit_length(alg, part->length, "part Content-Length", part->sdp.ptr);
+	edit_length(alg, message_value(&alg->msg, SIP_CONTENT_LENGTH),
+		    "Content-Length", alg->msg.body.ptr);
+}
+
+static void handle_call(struct alg *alg, struct arrival *in)
+{
+	const struct message *msg = &alg->msg;
+	struct body_part part;
+	bool described = alg->conf->media.enabled &&
+			 body_find_sdp(message_value(msg, SIP_CONTENT_TYPE),
+				       msg->body, &part);
+	struct call *call = call_open(&alg->calls, in->flow, msg,
+				      is_outbound(in), described, in->now_ms);
+
+	if (!call)
+		return;
+	if (described)
+		rewrite_body(alg, in, &part, call);
+	call_progress(&alg->calls, call, msg, is_outbound(in), in->now_ms);
+}
+
+/* ---- the message ---- */
+
+static void handle_register(struct alg *alg, struct arrival *in)
+{
+	bool request = message_is_request(&alg->msg);
+
+	if (alg->msg.method != SIP_REGISTER)
+		return;
+	if (request && is_outbound(in))
+		registration_request(&alg->registrations, in->flow, &alg->msg,
+				     in->now_ms);
+	else if (!request && !is_outbound(in))
+		registration_answer(&alg->registrations, in->flow, &alg->msg,
+				    &in->shown, in->now_ms);
+}
+
+static void edit_message(struct alg *alg, struct arrival *in)
+{
+	struct rewrite rw = {
+		.bindings = &alg->bindings,
+		.flow = in->flow,
+		.msg = &alg->msg,
+		.outbound = is_outbound(in),
+		.shown = in->shown,
+		.edits = &alg->edits,
+	};
+
+	rewrite_header(&rw);
+	handle_register(alg, in);
+	handle_call(alg, in);
+}
+
+/* Write the changed packet; the original goes if that cannot be done */
+static struct decision finish(struct alg *alg, const struct arrival *in)
+{
+	size_t header = packet_header_len(&in->pkt);
+	struct decision d = pass(COUNTER_rewritten);
+	long len;
+
+	len = edit_apply(&alg->edits, in->pkt.payload,
+			 (char *)alg->out + header, sizeof(alg->out) - header);
+	if (len < 0)
+		return pass(COUNTER_too_many_edits);
+	len = packet_finish_udp(&in->pkt, alg->out, (size_t)len);
+	if (len < 0)
+		return pass(COUNTER_too_big);
+	if (alg->nat.dry)
+		return pass(COUNTER_observed);
+	d.data = alg->out;
+	d.len = (size_t)len;
+	return d;
+}
+
+static struct decision decide(struct alg *alg, struct arrival *in,
+			      const void *data, size_t len)
+{
+	enum packet_status packet = packet_parse(data, len, &in->pkt);
+	enum message_status message;
+	enum counter why;
+
+	if (packet != PACKET_OK)
+		return pass(packet == PACKET_BAD ? COUNTER_bad_packet
+						 : COUNTER_other_protocol);
+	if (in->pkt.tuple.proto != IPPROTO_UDP)
+		return pass(COUNTER_other_protocol);
+	in->flow = find_flow(alg, in, &why);
+	if (!in->flow)
+		return pass(why);
+	if (in->pkt.payload.len > alg->conf->sip.max_message)
+		return pass(COUNTER_too_long);
+	message = message_parse(in->pkt.payload, &alg->msg);
+	if (message != MESSAGE_OK)
+		return unreadable(alg, message);
+	in->shown = addr_is_set(&alg->conf->gateway.advertised_address)
+			    ? alg->conf->gateway.advertised_address
+			    : in->flow->wan.dst.addr;
+	edit_message(alg, in);
+	if (!alg->edits.count)
+		return pass(COUNTER_nothing_ours);
+	return finish(alg, in);
+}
+
+struct decision alg_packet(struct alg *alg, const void *data, size_t len,
+			   enum nat_side side, uint64_t now_ms)
+{
+	struct arrival in = { .side = side, .now_ms = now_ms };
+	struct decision d;
+
+	edit_reset(&alg->edits);
+	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
+		d = pass(COUNTER_bypassed);
+	else
+		d = decide(alg, &in, data, len);
+	counter_add(&alg->counters, d.reason);
+	return d;
+}
+
+void alg_tick(struct alg *alg, uint64_t now_ms)
+{
+	timer_run(&alg->registration_timers, now_ms);
+	timer_run(&alg->call_timers, now_ms);
+}
+
+/* ---- beginning and end ---- */
+
+void alg_configure(struct alg *alg, const struct conf *conf)
+{
+	alg->conf = conf;
+	alg->nat.dry = conf->gateway.mode == CONF_MODE_OBSERVE;
+	alg->bindings.conf = conf;
+	alg->media.conf = conf;
+	alg->calls.conf = conf;
+	alg->registrations.conf = conf;
+}
+
+struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
+		    void *ops_ctx, uint64_t now_ms)
+{
+	struct alg *alg = calloc(1, sizeof(*alg));
+
+	if (!alg)
+		return NULL;
+	alg->nat = (struct nat){ .ops = ops, .ctx = ops_ctx };
+	alg->bindings = (struct bindings){ .nat = &alg->nat,
+					   .counters = &alg->counters };
+	alg->media =
+		(struct media){ .nat = &alg->nat, .counters = &alg->counters };
+	alg->calls = (struct calls){ .bindings = &alg->bindings,
+				     .media = &alg->media,
+				     .counters = &alg->counters,
+				     .wheel = &alg->call_timers };
+	alg->registrations =
+		(struct registrations){ .bindings = &alg->bindings,
+					.counters = &alg->counters,
+					.wheel = &alg->registration_timers };
+	timer_wheel_init(&alg->call_timers, &alg->calls, now_ms);
+	timer_wheel_init(&alg->registration_timers, &alg->registrations,
+			 now_ms);
+	alg_configure(alg, conf);
+	return alg;
+}
+
+void alg_free(struct alg *alg)
+{
+	if (!alg)
+		return;
+	/* What calls have open in the kernel stays open: media goes on */
+	alg->nat.dry = true;
+	registrations_free(&alg->registrations);
+	calls_free(&alg->calls);
+	media_free(&alg->media);
+	bindings_free(&alg->bindings);
+	free(alg);
+}

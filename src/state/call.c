@@ -1,0 +1,889 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/call.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "sip/field.h"
+
+/* Timer B, F, H and the like: 64 * T1 (RFC 3261 17) */
+#define TRANSACTION_MS 32000
+/* Ringing: Timer C is at least three minutes (RFC 3261 16.6, 11) */
+#define RINGING_MS 240000
+/* A call without media of ours and without a session timer is forgotten */
+#define SILENT_MS (24 * 3600 * 1000ull)
+/* How often pinholes are prolonged, at most */
+#define KEEP_MAX_S 60
+
+static void call_fire(struct timer *timer, void *owner, uint64_t now_ms);
+
+/* ---- the table ---- */
+
+struct span call_id(const struct call *call)
+{
+	return (struct span){ call->key + sizeof(struct addr),
+			      call->key_len - sizeof(struct addr) };
+}
+
+const char *call_state_name(enum call_state state)
+{
+	static const char *const names[] = {
+		[CALL_TRYING] = "trying", [CALL_EARLY] = "early",
+		[CALL_ACTIVE] = "active", [CALL_HELD] = "held",
+		[CALL_ENDED] = "ended",
+	};
+
+	return names[state];
+}
+
+/* The key of a call: longest Call-ID that makes one is 512 bytes */
+static size_t make_key(char *key, size_t cap, const struct addr *inside,
+		       struct span id)
+{
+	if (!id.len || id.len > cap - sizeof(*inside))
+		return 0;
+	memcpy(key, inside, sizeof(*inside));
+	memcpy(key + sizeof(*inside), id.ptr, id.len);
+	return sizeof(*inside) + id.len;
+}
+
+static char *copy_text(struct span s)
+{
+	char *copy = malloc(s.len + 1);
+
+	if (copy)
+		span_copy(copy, s.len + 1, s);
+	return copy;
+}
+
+static void dialog_free(struct call *call, struct dialog *dialog)
+{
+	DL_DELETE(call->dialogs, dialog);
+	free(dialog);
+}
+
+/* Close all that the call has open, and let its ports rest */
+static void call_close(struct calls *calls, struct call *call)
+{
+	while (call->dialogs)
+		dialog_free(call, call->dialogs);
+	pinhole_begin(call->pinholes);
+	pinhole_sweep(calls->media, &call->pinholes);
+}
+
+static void call_free(struct calls *calls, struct call *call)
+{
+	call_close(calls, call);
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		if (call->stream[i])
+			stream_put(calls->media, call->stream[i]);
+	}
+	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++)
+		call->peer[i]->holds--;
+	timer_stop(calls->wheel, &call->timer);
+	HASH_DELETE(hh, calls->table, call);
+	DL_DELETE(calls->list, call);
+	free(call->from);
+	free(call->to);
+	free(call);
+}
+
+static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	if (call->state == CALL_ENDED)
+		return;
+	call->state = CALL_ENDED;
+	counter_add(calls->counters, COUNTER_calls_ended);
+	call_close(calls, call);
+	call->due_ms = now_ms + TRANSACTION_MS;
+	timer_start(calls->wheel, &call->timer, call->due_ms);
+}
+
+void calls_free(struct calls *calls)
+{
+	while (calls->list)
+		call_free(calls, calls->list);
+}
+
+/* A host the inside host talks to about this call may send for as long */
+static void call_add_peer(struct calls *calls, struct call *call,
+			  const struct flow *flow, uint64_t now_ms)
+{
+	int i;
+
+	for (i = 0; i < CALL_PEERS && call->peer[i]; i++) {
+		if (addr_eq(&call->peer[i]->key.remote, &flow->lan.dst.addr))
+			return;
+	}
+	if (i == CALL_PEERS)
+		return;
+	call->peer[i] = peer_allow(calls->bindings, &flow->lan.src.addr,
+				   &flow->lan.dst.addr, now_ms);
+	if (call->peer[i])
+		call->peer[i]->holds++;
+}
+
+static struct call *call_new(struct calls *calls, const char *key,
+			     size_t key_len, const struct message *msg,
+			     bool outgoing, uint64_t now_ms)
+{
+	struct call *call = calloc(1, sizeof(*call) + key_len);
+
+	if (!call)
+		return NULL;
+	if (HASH_COUNT(calls->table) >= calls->conf->limits.calls) {
+		counter_add(calls->counters, COUNTER_calls_evicted);
+		call_free(calls, calls->list);
+	}
+	call->key_len = key_len;
+	memcpy(call->key, key, key_len);
+	call->outgoing = outgoing;
+	call->started_ms = call->heard_ms = now_ms;
+	call->from = copy_text(message_value(msg, SIP_FROM));
+	call->to = copy_text(message_value(msg, SIP_TO));
+	call->timer.fire = call_fire;
+	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);
+	DL_APPEND(calls->list, call);
+	counter_add(calls->counters, COUNTER_calls_started);
+	return call;
+}
+
+static bool is_call_method(enum sip_method method)
+{
+	return method == SIP_INVITE || method == SIP_ACK || method == SIP_BYE ||
+	       method == SIP_CANCEL || method == SIP_PRACK ||
+	       method == SIP_UPDATE;
+}
+
+struct call *call_open(struct calls *calls, const struct flow *flow,
+		       const struct message *msg, bool outbound, bool media,
+		       uint64_t now_ms)
+{
+	bool request = message_is_request(msg);
+	char key[sizeof(struct addr) + 512];
+	struct call *call;
+	size_t len;
+
+	if (!is_call_method(msg->method))
+		return NULL;
+	len = make_key(key, sizeof(key), &flow->lan.src.addr,
+		       message_value(msg, SIP_CALL_ID));
+	if (!len)
+		return NULL;
+	HASH_FIND(hh, calls->table, key, len, call);
+	if (!call) {
+		if (!media && !(request && msg->method == SIP_INVITE))
+			return NULL;
+		call = call_new(calls, key, len, msg, outbound == request,
+				now_ms);
+		if (!call)
+			return NULL;
+	} else {
+		DL_DELETE(calls->list, call);
+		DL_APPEND(calls->list, call);
+	}
+	/* Also for what comes in: who was let in may go on */
+	call_add_peer(calls, call, flow, now_ms);
+	return call;
+}
+
+/* ---- dialogs ---- */
+
+static uint32_t tag_hash(const struct message *msg, enum sip_header header)
+{
+	struct span params = field_params(message_value(msg, header));
+	struct span tag = field_param(params, SPAN("tag"));
+
+	return tag.len ? span_hash(tag, 0) : 0;
+}
+
+/* The tags of a message, seen from the inside host */
+static void tags_of(const struct message *msg, bool outbound, uint32_t *local,
+		    uint32_t *remote)
+{
+	bool from_is_local = outbound == message_is_request(msg);
+
+	*local = tag_hash(msg, from_is_local ? SIP_FROM : SIP_TO);
+	*remote = tag_hash(msg, from_is_local ? SIP_TO : SIP_FROM);
+}
+
+static struct dialog *dialog_find(struct call *call, const struct message *msg,
+				  bool outbound)
+{
+	uint32_t local, remote;
+	struct dialog *d;
+
+	tags_of(msg, outbound, &local, &remote);
+	DL_FOREACH (call->dialogs, d) {
+		if (d->local_tag == local && d->remote_tag == remote)
+			return d;
+	}
+	return NULL;
+}
+
+/* The dialog of a message, made if the message can make one: it begins with
+ * what the INVITE offered
+ */
+static struct dialog *dialog_get(struct call *call, const struct message *msg,
+				 bool outbound)
+{
+	struct dialog *d = dialog_find(call, msg, outbound), *i;
+	int count = 0;
+
+	if (d || !tag_hash(msg, SIP_TO))
+		return d;
+	DL_FOREACH (call->dialogs, i)
+		count++;
+	if (count >= CALL_DIALOGS)
+		dialog_free(call, call->dialogs);
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return NULL;
+	tags_of(msg, outbound, &d->local_tag, &d->remote_tag);
+	memcpy(call->outgoing ? d->local.now : d->remote.now, call->offer,
+	       sizeof(call->offer));
+	DL_APPEND(call->dialogs, d);
+	return d;
+}
+
+static void side_say(struct side *side, const struct media_end *ends)
+{
+	if (!memcmp(side->now, ends, sizeof(side->now)))
+		return;
+	if (!side->open)
+		memcpy(side->before, side->now, sizeof(side->before));
+	side->open = true;
+	memcpy(side->now, ends, sizeof(side->now));
+}
+
+static void side_settle(struct side *side, bool accepted)
+{
+	if (side->open && !accepted)
+		memcpy(side->now, side->before, sizeof(side->now));
+	side->open = false;
+}
+
+static void dialog_settle(struct dialog *d, bool accepted)
+{
+	side_settle(&d->local, accepted);
+	side_settle(&d->remote, accepted);
+}
+
+/* ---- pinholes ---- */
+
+static struct stream *call_stream(const struct call *call,
+				  const struct endpoint *inside_rtp)
+{
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		struct stream *s = call->stream[i];
+
+		if (s && endpoint_eq(&s->inside_rtp, inside_rtp))
+			return s;
+	}
+	return NULL;
+}
+
+/* RTP and RTCP between one end inside and one outside */
+static void want_pair(struct calls *calls, struct call *call,
+		      const struct media_end *in, const struct media_end *out)
+{
+	struct endpoint public_rtcp;
+	struct stream *s;
+
+	if (!in->rtp.port || !out->rtp.port)
+		return;
+	s = call_stream(call, &in->rtp);
+	if (!s)
+		return;
+	pinhole_want(calls->media, &call->pinholes, &in->rtp, &s->public_rtp,
+		     &out->rtp, false);
+	if ((in->mux && out->mux) || !in->rtcp.port || !out->rtcp.port)
+		return;
+	public_rtcp = stream_public_rtcp(s);
+	pinhole_want(calls->media, &call->pinholes, &in->rtcp, &public_rtcp,
+		     &out->rtcp, true);
+}
+
+static void want_dialog(struct calls *calls, struct call *call,
+			const struct dialog *d)
+{
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		const struct media_end *in[2] = {
+			&d->local.now[i],
+			d->local.open ? &d->local.before[i] : NULL,
+		};
+		const struct media_end *out[2] = {
+			&d->remote.now[i],
+			d->remote.open ? &d->remote.before[i] : NULL,
+		};
+
+		for (int n = 0; n < 4; n++) {
+			if (in[n & 1] && out[n >> 1])
+				want_pair(calls, call, in[n & 1], out[n >> 1]);
+		}
+	}
+}
+
+/* Make what is open in the kernel equal to what both sides have said */
+static void call_reconcile(struct calls *calls, struct call *call)
+{
+	struct dialog *d;
+
+	pinhole_begin(call->pinholes);
+	DL_FOREACH (call->dialogs, d)
+		want_dialog(calls, call, d);
+	pinhole_sweep(calls->media, &call->pinholes);
+}
+
+/* ---- descriptions ---- */
+
+static bool ends_name(const struct media_end *ends, const struct stream *s)
+{
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		if (endpoint_eq(&ends[i].rtp, &s->inside_rtp))
+			return true;
+	}
+	return false;
+}
+
+static bool call_names(const struct call *call, const struct stream *s)
+{
+	const struct dialog *d;
+
+	if (call->outgoing && ends_name(call->offer, s))
+		return true;
+	DL_FOREACH (call->dialogs, d) {
+		if (ends_name(d->local.now, s) ||
+		    (d->local.open && ends_name(d->local.before, s)))
+			return true;
+	}
+	return false;
+}
+
+/* A place for one more stream: a free one, or one nobody names any more */
+static struct stream **stream_slot(struct calls *calls, struct call *call)
+{
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		if (!call->stream[i])
+			return &call->stream[i];
+	}
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		if (call_names(call, call->stream[i]))
+			continue;
+		stream_put(calls->media, call->stream[i]);
+		call->stream[i] = NULL;
+		return &call->stream[i];
+	}
+	return NULL;
+}
+
+static struct stream *reserve(struct calls *calls, struct call *call,
+			      const struct flow *flow,
+			      const struct media_end *end, struct span type)
+{
+	struct stream *s = call_stream(call, &end->rtp);
+	struct stream **slot;
+
+	if (s) {
+		s->inside_rtcp = end->rtcp;
+		return s;
+	}
+	slot = stream_slot(calls, call);
+	if (slot)
+		*slot = stream_get(calls->media, &flow->wan.dst.addr, &end->rtp,
+				   &end->rtcp, type);
+	return slot ? *slot : NULL;
+}
+
+/* What m= line @i says; RTCP by a=rtcp, else the port above (RFC 3605 2) */
+static struct media_end read_end(const struct desc *desc, unsigned int i)
+{
+	const struct desc_media *m = &desc->media[i];
+	const struct desc_addr *conn = desc_media_addr(desc, i);
+	struct media_end end = { .mux = m->rtcp_mux };
+
+	end.rtp = (struct endpoint){ conn->addr, m->port.port };
+	end.rtcp = end.rtp;
+	end.rtcp.port =
+		m->rtcp.text.ptr ? m->rtcp.port : (uint16_t)(m->port.port + 1);
+	if (m->rtcp_addr.text.ptr)
+		end.rtcp.addr = m->rtcp_addr.addr;
+	return end;
+}
+
+/* A stream that we can carry: over UDP, in one port, to one address */
+static bool is_plain(const struct desc_media *m)
+{
+	return desc_media_is_udp(m) && m->count == 1 && !m->several_conn;
+}
+
+/* Hold of the old kind (RFC 2543): the address is 0.0.0.0, the port remains */
+static bool is_blank_addr(const struct desc_addr *conn)
+{
+	static const struct addr any = { { [10] = 0xff, [11] = 0xff } };
+
+	return conn->text.ptr &&
+	       (addr_eq(&conn->addr, &any) || span_eq(conn->text, SPAN("::")));
+}
+
+static void edit_addr(struct edit_list *edits, const char *site,
+		      const struct desc_addr *old, const struct addr *new)
+{
+	char text[ADDR_TEXT_MAX];
+	size_t len = addr_format(new, text);
+
+	edit_add(edits, site, old->text, (struct span){ text, len });
+}
+
+static void edit_port(struct edit_list *edits, const char *site,
+		      const struct desc_port *old, uint16_t new)
+{
+	char text[6];
+	int len = snprintf(text, sizeof(text), "%u", new);
+
+	edit_add(edits, site, old->text, (struct span){ text, (size_t)len });
+}
+
+/**
+ * struct swap - One m= line's endpoints, and what shall stand for them
+ * @old, @new:	RTP and RTCP; @new.rtp.port 0: leave this line alone
+ */
+struct swap {
+	struct media_end old, new;
+};
+
+/* Write @swap over m= line @i: port, its own c=, a=rtcp, candidates. The c=
+ * of the session is shared and done once for all.
+ */
+static void edit_media(struct edit_list *edits, const struct desc *desc,
+		       unsigned int i, const struct swap *swap,
+		       const struct addr *shown)
+{
+	const struct desc_media *m = &desc->media[i];
+
+	edit_port(edits, "m=", &m->port, swap->new.rtp.port);
+	if (m->conn.text.ptr)
+		edit_addr(edits, "c=", &m->conn, shown);
+	if (m->rtcp.text.ptr && swap->new.rtcp.port)
+		edit_port(edits, "a=rtcp", &m->rtcp, swap->new.rtcp.port);
+	if (m->rtcp_addr.text.ptr && swap->new.rtcp.port)
+		edit_addr(edits, "a=rtcp", &m->rtcp_addr, shown);
+	for (unsigned int c = 0; c < desc->candidate_count; c++) {
+		const struct desc_candidate *cand = &desc->candidate[c];
+		struct endpoint at = { cand->addr.addr, cand->port.port };
+		uint16_t port;
+
+		if (cand->media != i)
+			continue;
+		if (endpoint_eq(&at, &swap->old.rtp))
+			port = swap->new.rtp.port;
+		else if (endpoint_eq(&at, &swap->old.rtcp))
+			port = swap->new.rtcp.port;
+		else
+			continue;
+		edit_addr(edits, "a=candidate", &cand->addr, shown);
+		edit_port(edits, "a=candidate", &cand->port, port);
+	}
+}
+
+/* ---- a description from inside ---- */
+
+/* The public endpoints for one m= line from inside, reserving them */
+static void map_out(struct calls *calls, struct call *call,
+		    const struct flow *flow, const struct desc *desc,
+		    unsigned int i, struct swap *swap)
+{
+	struct stream *s;
+
+	swap->old = read_end(desc, i);
+	if (!swap->old.rtp.port ||
+	    !addr_eq(&swap->old.rtp.addr, &flow->lan.src.addr))
+		return;
+	if (!is_plain(&desc->media[i])) {
+		counter_add(calls->counters, COUNTER_media_not_handled);
+		return;
+	}
+	/* RTCP at another host than this one is none of ours */
+	if (!addr_eq(&swap->old.rtcp.addr, &flow->lan.src.addr))
+		swap->old.rtcp = (struct endpoint){ 0 };
+	s = reserve(calls, call, flow, &swap->old, desc->media[i].type);
+	if (!s)
+		return;
+	swap->new.rtp = s->public_rtp;
+	if (swap->old.rtcp.port)
+		swap->new.rtcp = stream_public_rtcp(s);
+}
+
+static bool describe_out(struct calls *calls, struct call *call,
+			 const struct flow *flow, const struct desc *desc,
+			 struct media_end *ends, const struct addr *shown,
+			 struct edit_list *edits)
+{
+	const struct addr *inside = &flow->lan.src.addr;
+	bool mapped = false;
+
+	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
+		struct swap swap = { 0 };
+
+		map_out(calls, call, flow, desc, i, &swap);
+		if (!swap.new.rtp.port)
+			continue;
+		mapped = true;
+		ends[i] = swap.old;
+		edit_media(edits, desc, i, &swap, shown);
+	}
+	if (mapped && addr_eq(&desc->conn.addr, inside))
+		edit_addr(edits, "c=", &desc->conn, shown);
+	/* Also without a stream: o= stays the same in a session (RFC 3264 8) */
+	if ((mapped || call->stream[0]) && addr_eq(&desc->origin.addr, inside))
+		edit_addr(edits, "o=", &desc->origin, shown);
+	return mapped;
+}
+
+/* ---- a description from outside ---- */
+
+/* An endpoint that is one of our own public ones: the inside one it stands
+ * for, so that two inside hosts reach each other directly
+ */
+static bool hairpin(const struct calls *calls, const struct flow *flow,
+		    const struct addr *shown, struct swap *swap)
+{
+	struct endpoint rtp = swap->old.rtp;
+	const struct stream *s;
+
+	if (addr_eq(&rtp.addr, shown))
+		rtp.addr = flow->wan.dst.addr;
+	s = stream_find_public(calls->media, &rtp);
+	if (!s)
+		return false;
+	swap->new.rtp = s->inside_rtp;
+	if (swap->old.rtcp.port == rtp.port + 1)
+		swap->new.rtcp = s->inside_rtcp;
+	return true;
+}
+
+/* Media goes to hosts outside only, and never to the gateway */
+static bool is_outside(const struct calls *calls, const struct endpoint *end)
+{
+	const struct nat *nat = calls->media->nat;
+
+	return end->port && addr_is_unicast(&end->addr) &&
+	       !nat->ops->is_inside(nat->ctx, &end->addr) &&
+	       !nat->ops->is_own(nat->ctx, &end->addr);
+}
+
+static void describe_in(struct calls *calls, const struct flow *flow,
+			const struct desc *desc, struct media_end *ends,
+			const struct addr *shown, struct edit_list *edits)
+{
+	struct addr session = { 0 };
+
+	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
+		struct swap swap = { .old = read_end(desc, i) };
+
+		if (!desc_media_is_udp(&desc->media[i]))
+			continue;
+		if (hairpin(calls, flow, shown, &swap)) {
+			edit_media(edits, desc, i, &swap, &swap.new.rtp.addr);
+			if (!desc->media[i].conn.text.ptr)
+				session = swap.new.rtp.addr;
+			continue;
+		}
+		if (!is_outside(calls, &swap.old.rtp))
+			continue;
+		ends[i] = swap.old;
+		if (!is_outside(calls, &swap.old.rtcp))
+			ends[i].rtcp = (struct endpoint){ 0 };
+	}
+	if (addr_is_set(&session))
+		edit_addr(edits, "c=", &desc->conn, &session);
+}
+
+/* A stream on hold by 0.0.0.0 goes back to where it was: keep that open */
+static void keep_held(const struct desc *desc, const struct media_end *now,
+		      struct media_end *ends)
+{
+	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
+		if (desc->media[i].port.port &&
+		    is_blank_addr(desc_media_addr(desc, i)))
+			ends[i] = now[i];
+	}
+}
+
+static bool is_held(const struct desc *desc)
+{
+	for (unsigned int i = 0; i < desc->media_count; i++) {
+		if (desc->media[i].port.port &&
+		    desc->media[i].direction == DESC_SENDRECV &&
+		    !is_blank_addr(desc_media_addr(desc, i)))
+			return false;
+	}
+	return true;
+}
+
+void call_describe(struct calls *calls, struct call *call,
+		   const struct flow *flow, const struct message *msg,
+		   const struct desc *desc, bool outbound,
+		   const struct addr *shown, struct edit_list *edits)
+{
+	struct dialog *d = dialog_get(call, msg, outbound);
+	struct media_end ends[CALL_MEDIA] = { 0 };
+	struct side *side = NULL;
+
+	if (desc->media_count > CALL_MEDIA)
+		counter_add(calls->counters, COUNTER_media_not_handled);
+	if (outbound)
+		describe_out(calls, call, flow, desc, ends, shown, edits);
+	else
+		describe_in(calls, flow, desc, ends, shown, edits);
+	call->held = is_held(desc);
+	if (!d) {
+		/* The INVITE itself, or an answer without a tag */
+		if (outbound == call->outgoing)
+			memcpy(call->offer, ends, sizeof(ends));
+		return;
+	}
+	side = outbound ? &d->local : &d->remote;
+	keep_held(desc, side->now, ends);
+	side_say(side, ends);
+	call_reconcile(calls, call);
+}
+
+/* ---- the life of a call ---- */
+
+static void schedule(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	const struct nat *nat = calls->media->nat;
+	uint32_t idle_s = nat->ops->idle_s(nat->ctx, true);
+	uint64_t next_ms = call->due_ms, keep_s;
+
+	if (call->pinholes) {
+		keep_s = calls->conf->media.timeout_s;
+		if (idle_s < keep_s)
+			keep_s = idle_s;
+		keep_s = keep_s / 3;
+		if (keep_s > KEEP_MAX_S)
+			keep_s = KEEP_MAX_S;
+		if (!keep_s)
+			keep_s = 1;
+		if (now_ms + keep_s * 1000 < next_ms)
+			next_ms = now_ms + keep_s * 1000;
+	}
+	timer_start(calls->wheel, &call->timer, next_ms);
+}
+
+static void set_due(struct calls *calls, struct call *call, uint64_t now_ms,
+		    uint64_t in_ms)
+{
+	call->due_ms = now_ms + in_ms;
+	schedule(calls, call, now_ms);
+}
+
+/* RFC 4028 4: the interval in seconds, before any parameter */
+static void read_session_timer(struct call *call, const struct message *msg,
+			       uint64_t now_ms)
+{
+	struct span value = message_value(msg, SIP_SESSION_EXPIRES);
+	const char *semicolon = span_chr(value, ';');
+	uint64_t seconds;
+
+	if (semicolon)
+		value = span_between(value.ptr, semicolon);
+	call->expires_ms = 0;
+	if (value.len && !span_to_uint(span_trim(value), UINT32_MAX, &seconds))
+		call->expires_ms = now_ms + seconds * 1000 + TRANSACTION_MS;
+}
+
+/* A confirmed call goes on until its session timer, or very long */
+static void set_due_active(struct calls *calls, struct call *call,
+			   uint64_t now_ms)
+{
+	set_due(calls, call, now_ms,
+		call->expires_ms ? call->expires_ms - now_ms : SILENT_MS);
+}
+
+static bool has_confirmed(const struct call *call)
+{
+	const struct dialog *d;
+
+	DL_FOREACH (call->dialogs, d) {
+		if (d->confirmed)
+			return true;
+	}
+	return false;
+}
+
+static void on_request(struct calls *calls, struct call *call,
+		       const struct message *msg, struct dialog *d,
+		       uint64_t now_ms)
+{
+	switch (msg->method) {
+	case SIP_INVITE:
+		if (call->state == CALL_ENDED)
+			call->state = CALL_TRYING;
+		if (!d)
+			set_due(calls, call, now_ms, RINGING_MS);
+		break;
+	case SIP_ACK:
+		if (d) {
+			dialog_settle(d, true);
+			call_reconcile(calls, call);
+		}
+		break;
+	case SIP_BYE:
+		/* One that names no dialog ends none: RFC 3261 15.1.2 */
+		if (d)
+			set_due(calls, call, now_ms, TRANSACTION_MS);
+		break;
+	case SIP_CANCEL:
+		if (call->state != CALL_ENDED && !has_confirmed(call))
+			set_due(calls, call, now_ms, TRANSACTION_MS);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Other forks of an answered call: RFC 3261 13.2.2.4 gives them 64 * T1 */
+static void confirm(struct calls *calls, struct call *call, struct dialog *d,
+		    const struct message *msg, uint64_t now_ms)
+{
+	struct dialog *other;
+
+	DL_FOREACH (call->dialogs, other) {
+		if (other != d && !other->confirmed && !other->gone_ms)
+			other->gone_ms = now_ms + TRANSACTION_MS;
+	}
+	if (d) {
+		d->confirmed = true;
+		d->gone_ms = 0;
+		dialog_settle(d, true);
+		call_reconcile(calls, call);
+	}
+	call->state = call->held ? CALL_HELD : CALL_ACTIVE;
+	call->heard_ms = now_ms;
+	read_session_timer(call, msg, now_ms);
+	set_due_active(calls, call, now_ms);
+}
+
+static void on_invite_answer(struct calls *calls, struct call *call,
+			     const struct message *msg, struct dialog *d,
+			     uint64_t now_ms)
+{
+	if (msg->status < 200) {
+		if (call->state == CALL_TRYING && msg->status > 100)
+			call->state = CALL_EARLY;
+		if (!has_confirmed(call))
+			set_due(calls, call, now_ms, RINGING_MS);
+	} else if (msg->status < 300) {
+		confirm(calls, call, d, msg, now_ms);
+	} else if (d && d->confirmed) {
+		dialog_settle(d, false);
+		call_reconcile(calls, call);
+	} else if (!has_confirmed(call)) {
+		call_end(calls, call, now_ms);
+	}
+}
+
+static bool wants_credentials(const struct message *msg)
+{
+	return msg->status == 401 || msg->status == 407;
+}
+
+static void on_bye_answer(struct calls *calls, struct call *call,
+			  const struct message *msg, struct dialog *d,
+			  uint64_t now_ms)
+{
+	if (msg->status < 200)
+		return;
+	if (wants_credentials(msg)) {
+		set_due_active(calls, call, now_ms);
+		return;
+	}
+	if (d)
+		dialog_free(call, d);
+	if (has_confirmed(call)) {
+		call_reconcile(calls, call);
+		set_due_active(calls, call, now_ms);
+	} else {
+		call_end(calls, call, now_ms);
+	}
+}
+
+static void on_update_answer(struct calls *calls, struct call *call,
+			     const struct message *msg, struct dialog *d,
+			     uint64_t now_ms)
+{
+	if (!d || msg->status < 200)
+		return;
+	dialog_settle(d, msg->status < 300);
+	call_reconcile(calls, call);
+	if (msg->status < 300 && d->confirmed) {
+		read_session_timer(call, msg, now_ms);
+		set_due_active(calls, call, now_ms);
+	}
+}
+
+void call_progress(struct calls *calls, struct call *call,
+		   const struct message *msg, bool outbound, uint64_t now_ms)
+{
+	struct dialog *d;
+
+	if (message_is_request(msg)) {
+		d = dialog_find(call, msg, outbound);
+		on_request(calls, call, msg, d, now_ms);
+		return;
+	}
+	if (call->state == CALL_ENDED)
+		return;
+	if (msg->method == SIP_INVITE && msg->status > 100 && msg->status < 300)
+		d = dialog_get(call, msg, outbound);
+	else
+		d = dialog_find(call, msg, outbound);
+	if (msg->method == SIP_INVITE)
+		on_invite_answer(calls, call, msg, d, now_ms);
+	else if (msg->method == SIP_BYE)
+		on_bye_answer(calls, call, msg, d, now_ms);
+	else if (msg->method == SIP_UPDATE)
+		on_update_answer(calls, call, msg, d, now_ms);
+}
+
+/* Forks that another one has won against */
+static void drop_gone(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	struct dialog *d, *next;
+	bool dropped = false;
+
+	DL_FOREACH_SAFE (call->dialogs, d, next) {
+		if (!d->gone_ms || d->gone_ms > now_ms)
+			continue;
+		dialog_free(call, d);
+		dropped = true;
+	}
+	if (dropped)
+		call_reconcile(calls, call);
+}
+
+static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	struct call *call =
+		(struct call *)((char *)timer - offsetof(struct call, timer));
+	struct calls *calls = owner;
+	uint64_t silent_ms = calls->conf->media.timeout_s * 1000ull;
+
+	if (call->state == CALL_ENDED) {
+		call_free(calls, call);
+		return;
+	}
+	drop_gone(calls, call, now_ms);
+	if (pinhole_keep(calls->media, call->pinholes) || !call->pinholes ||
+	    call->state != CALL_ACTIVE)
+		call->heard_ms = now_ms;
+	if (now_ms >= call->due_ms || now_ms - call->heard_ms > silent_ms) {
+		counter_add(calls->counters, COUNTER_calls_lost);
+		call_end(calls, call, now_ms);
+		return;
+	}
+	schedule(calls, call, now_ms);
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/registration.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "sip/field.h"
+
+/* Neither request nor answer says how long: what RFC 3261 10.2 suggests */
+#define DEFAULT_S 3600
+/* A REGISTER that is never answered is forgotten: Timer F */
+#define TRANSACTION_MS 32000
+/* The mapping outlives the binding by so much: the answer's way and ours */
+#define GRACE_S 10
+/* Longest address of record */
+#define AOR_MAX 512
+/* Both addresses, at the start of a set's key */
+#define KEY_ENDS (2 * sizeof(struct addr))
+
+static void registration_fire(struct timer *timer, void *owner,
+			      uint64_t now_ms);
+
+/* ---- sets ---- */
+
+struct span registration_aor(const struct registration_set *set)
+{
+	return (struct span){ set->key + KEY_ENDS, set->key_len - KEY_ENDS };
+}
+
+/* The address of record: the URI of To, without parameters (RFC 3261 10.3) */
+static struct span aor_of(const struct message *msg)
+{
+	struct span uri = field_uri(message_value(msg, SIP_TO));
+	const char *semicolon = span_chr(uri, ';');
+
+	if (semicolon)
+		uri = span_between(uri.ptr, semicolon);
+	return uri;
+}
+
+static size_t make_key(char *key, const struct flow *flow,
+		       const struct message *msg)
+{
+	struct span aor = aor_of(msg);
+
+	if (!aor.len || aor.len > AOR_MAX)
+		return 0;
+	memcpy(key, &flow->lan.src.addr, sizeof(struct addr));
+	memcpy(key + sizeof(struct addr), &flow->lan.dst.addr,
+	       sizeof(struct addr));
+	memcpy(key + KEY_ENDS, aor.ptr, aor.len);
+	return KEY_ENDS + aor.len;
+}
+
+static void set_free_if_empty(struct registrations *regs,
+			      struct registration_set *set)
+{
+	if (set->contacts)
+		return;
+	HASH_DELETE(hh, regs->table, set);
+	DL_DELETE(regs->list, set);
+	free(set);
+}
+
+static struct registration_set *set_get(struct registrations *regs,
+					const struct flow *flow,
+					const struct message *msg, bool make)
+{
+	char key[KEY_ENDS + AOR_MAX];
+	size_t len = make_key(key, flow, msg);
+	struct registration_set *set = NULL;
+
+	if (!len)
+		return NULL;
+	HASH_FIND(hh, regs->table, key, len, set);
+	if (set) {
+		DL_DELETE(regs->list, set);
+		DL_APPEND(regs->list, set);
+	}
+	if (set || !make)
+		return set;
+	set = calloc(1, sizeof(*set) + len);
+	if (!set)
+		return NULL;
+	set->key_len = len;
+	memcpy(set->key, key, len);
+	HASH_ADD(hh, regs->table, key, (unsigned int)len, set);
+	DL_APPEND(regs->list, set);
+	return set;
+}
+
+/* ---- contacts ---- */
+
+static void registration_free(struct registrations *regs,
+			      struct registration *reg)
+{
+	timer_stop(regs->wheel, &reg->timer);
+	DL_DELETE(reg->set->contacts, reg);
+	set_free_if_empty(regs, reg->set);
+	reg->map->holds--;
+	if (reg->peer)
+		reg->peer->holds--;
+	regs->count--;
+	free(reg->user);
+	free(reg->contact_inside);
+	free(reg->user_agent);
+	free(reg);
+}
+
+void registrations_free(struct registrations *regs)
+{
+	while (regs->list)
+		registration_free(regs, regs->list->contacts);
+}
+
+/* The last registration of a mapping lets go of the kernel's entry; it then
+ * ends like any other flow that nobody uses
+ */
+static void registration_end(struct registrations *regs,
+			     struct registration *reg, uint64_t now_ms)
+{
+	struct mapping *map = reg->map;
+	struct tuple lan = reg->lan;
+
+	if (reg->expires_ms)
+		counter_add(regs->counters, COUNTER_registrations_ended);
+	registration_free(regs, reg);
+	if (!map->holds)
+		flow_hold(regs->bindings, &lan, map, 0, now_ms);
+}
+
+static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	char *at = (char *)timer - offsetof(struct registration, timer);
+
+	registration_end(owner, (struct registration *)at, now_ms);
+}
+
+static char *copy_text(struct span s)
+{
+	char *copy = malloc(s.len + 1);
+
+	if (copy)
+		span_copy(copy, s.len + 1, s);
+	return copy;
+}
+
+static struct registration *contact_find(const struct registration_set *set,
+					 const struct mapping *map,
+					 struct span user)
+{
+	struct registration *reg;
+
+	DL_FOREACH (set->contacts, reg) {
+		if (reg->map == map && reg->user &&
+		    span_eq(span_from_str(reg->user), user))
+			return reg;
+	}
+	return NULL;
+}
+
+static struct registration *contact_add(struct registrations *regs,
+					struct registration_set *set,
+					struct mapping *map, struct span uri,
+					const struct message *msg)
+{
+	struct registration *reg, *oldest;
+
+	if (regs->count >= regs->conf->limits.registrations) {
+		oldest = regs->list->contacts;
+		if (!oldest || oldest->set == set)
+			return NULL;
+		counter_add(regs->counters, COUNTER_registrations_evicted);
+		registration_free(regs, oldest);
+	}
+	reg = calloc(1, sizeof(*reg));
+	if (!reg)
+		return NULL;
+	reg->set = set;
+	reg->map = map;
+	reg->user = copy_text(uri_user(uri));
+	reg->contact_inside = copy_text(uri);
+	reg->user_agent = copy_text(message_value(msg, SIP_USER_AGENT));
+	reg->timer.fire = registration_fire;
+	map->holds++;
+	regs->count++;
+	DL_APPEND(set->contacts, reg);
+	return reg;
+}
+
+/* Contact's own expires, else the field, else @otherwise (RFC 3261 10.2.1.1) */
+static uint32_t expires_of(const struct message *msg, struct span contact,
+			   uint32_t otherwise)
+{
+	struct span param = field_param(field_params(contact), SPAN("expires"));
+	struct span field = message_value(msg, SIP_EXPIRES);
+	uint64_t seconds;
+
+	if (param.len && !span_to_uint(param, UINT32_MAX, &seconds))
+		return (uint32_t)seconds;
+	if (field.len && !span_to_uint(field, UINT32_MAX, &seconds))
+		return (uint32_t)seconds;
+	return otherwise;
+}
+
+/* ---- requests ---- */
+
+/* The mapping that an inside host's own Contact names; NULL if it is another
+ * address than its own, or not mapped
+ */
+static struct mapping *inside_map(const struct registrations *regs,
+				  const struct flow *flow, struct span uri)
+{
+	struct hostport hp;
+	struct endpoint end;
+
+	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, &flow->lan.src.addr))
+		return NULL;
+	end = (struct endpoint){ hp.addr, hp.port ? hp.port : 5060 };
+	if (end.port == flow->lan.src.port)
+		return flow->map;
+	return mapping_find_inside(regs->bindings, flow->lan.proto, &end,
+				   &flow->wan.dst.addr);
+}
+
+static void ask_contact(struct registrations *regs, const struct flow *flow,
+			const struct message *msg, struct span contact,
+			uint64_t now_ms)
+{
+	struct span uri = field_uri(contact);
+	struct mapping *map = inside_map(regs, flow, uri);
+	struct registration_set *set;
+	struct registration *reg;
+
+	if (!map)
+		return;
+	set = set_get(regs, flow, msg, true);
+	if (!set)
+		return;
+	reg = contact_find(set, map, uri_user(uri));
+	if (!reg) {
+		reg = contact_add(regs, set, map, uri, msg);
+		if (!reg) {
+			set_free_if_empty(regs, set);
+			return;
+		}
+		timer_start(regs->wheel, &reg->timer, now_ms + TRANSACTION_MS);
+	}
+	reg->lan = flow->lan;
+	reg->wished_s = expires_of(msg, contact, DEFAULT_S);
+	reg->asked = true;
+}
+
+/* "Contact: *" asks for the end of every binding: RFC 3261 10.2.2 */
+static void ask_end_of_all(struct registrations *regs, const struct flow *flow,
+			   const struct message *msg)
+{
+	struct registration_set *set = set_get(regs, flow, msg, false);
+	struct registration *reg;
+
+	if (!set)
+		return;
+	DL_FOREACH (set->contacts, reg) {
+		reg->wished_s = 0;
+		reg->asked = true;
+	}
+}
+
+void registration_request(struct registrations *regs, const struct flow *flow,
+			  const struct message *msg, uint64_t now_ms)
+{
+	for (unsigned int i = 0; i < msg->count; i++) {
+		struct span rest = msg->line[i].value, contact;
+
+		if (msg->line[i].id != SIP_CONTACT)
+			continue;
+		if (span_eq(rest, SPAN("*")))
+			ask_end_of_all(regs, flow, msg);
+		while (field_next_value(&rest, &contact))
+			ask_contact(regs, flow, msg, contact, now_ms);
+	}
+}
+
+/* ---- answers ---- */
+
+/* Keep the way in open: for the Contact's own port too, where that is not the
+ * one the REGISTER came from
+ */
+static void hold(struct registrations *regs, struct registration *reg,
+		 const struct flow *flow, uint32_t seconds, uint64_t now_ms)
+{
+	struct tuple contact = flow->lan;
+
+	if (!reg->peer) {
+		reg->peer = peer_allow(regs->bindings, &flow->lan.src.addr,
+				       &flow->lan.dst.addr, now_ms);
+		if (reg->peer)
+			reg->peer->holds++;
+	}
+	if (!regs->conf->sip.keep_registrations)
+		return;
+	flow_hold(regs->bindings, &flow->lan, flow->map, seconds, now_ms);
+	if (reg->map == flow->map)
+		return;
+	contact.src = reg->map->in.inside;
+	flow_hold(regs->bindings, &contact, reg->map, seconds, now_ms);
+}
+
+static void confirm(struct registrations *regs, struct registration *reg,
+		    const struct flow *flow, uint32_t seconds, uint64_t now_ms)
+{
+	reg->expires_ms = now_ms + seconds * 1000ull;
+	counter_add(regs->counters, COUNTER_registrations_confirmed);
+	timer_start(regs->wheel, &reg->timer, reg->expires_ms + GRACE_S * 1000);
+	hold(regs, reg, flow, seconds + GRACE_S, now_ms);
+}
+
+/* The mapping that a Contact from the registrar names, if it is of ours */
+static struct mapping *public_map(const struct registrations *regs,
+				  const struct flow *flow, struct span uri,
+				  const struct addr *shown)
+{
+	struct hostport hp;
+	struct endpoint end;
+	struct mapping *map;
+
+	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, shown))
+		return NULL;
+	end = (struct endpoint){ flow->wan.dst.addr, hp.port ? hp.port : 5060 };
+	map = mapping_find_public(regs->bindings, flow->lan.proto, &end);
+	if (!map && end.port == flow->wan.dst.port)
+		map = flow->map;
+	return map;
+}
+
+static void read_contact(struct registrations *regs,
+			 struct registration_set *set, const struct flow *flow,
+			 const struct message *msg, struct span contact,
+			 const struct addr *shown, uint64_t now_ms)
+{
+	struct span uri = field_uri(contact);
+	struct mapping *map = public_map(regs, flow, uri, shown);
+	struct registration *reg;
+	uint32_t seconds;
+
+	reg = map ? contact_find(set, map, uri_user(uri)) : NULL;
+	if (!reg)
+		return;
+	seconds = expires_of(msg, contact, reg->wished_s);
+	reg->listed = seconds > 0;
+	if (seconds)
+		confirm(regs, reg, flow, seconds, now_ms);
+}
+
+/*
+ * A 2xx lists all bindings: ours that it does not list are gone. Some
+ * registrars list none at all; then it is what was asked for that was granted.
+ */
+static void end_unlisted(struct registrations *regs,
+			 struct registration_set *set, const struct flow *flow,
+			 const struct message *msg, uint64_t now_ms)
+{
+	bool silent = msg->first[SIP_CONTACT] == MESSAGE_HEADERS;
+	struct registration *reg, *next;
+
+	DL_FOREACH_SAFE (set->contacts, reg, next) {
+		bool listed = reg->listed, asked = reg->asked;
+
+		reg->listed = reg->asked = false;
+		if (listed || (silent && !asked))
+			continue;
+		if (silent && reg->wished_s)
+			confirm(regs, reg, flow,
+				expires_of(msg, SPAN(""), reg->wished_s),
+				now_ms);
+		else
+			registration_end(regs, reg, now_ms);
+	}
+}
+
+void registration_answer(struct registrations *regs, const struct flow *flow,
+			 const struct message *msg, const struct addr *shown,
+			 uint64_t now_ms)
+{
+	struct registration_set *set = set_get(regs, flow, msg, false);
+
+	if (!set || msg->status < 200 || msg->status >= 300)
+		return;
+	for (unsigned int i = 0; i < msg->count; i++) {
+		struct span rest = msg->line[i].value, contact;
+
+		if (msg->line[i].id != SIP_CONTACT)
+			continue;
+		while (field_next_value(&rest, &contact))
+			read_contact(regs, set, flow, msg, contact, shown,
+				     now_ms);
+	}
+	end_unlisted(regs, set, flow, msg, now_ms);
+}

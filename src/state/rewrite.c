@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/rewrite.h"
+
+#include <stdio.h>
+
+#include "sip/field.h"
+#include "sip/sites.h"
+#include "sip/witness.h"
+
+/* A URI without a port means this one: RFC 3261 19.1.2 */
+#define SIP_PORT 5060
+
+/* ---- inside -> public ---- */
+
+/* The public port of an inside host's own port. A mapping is made where the
+ * port is announced to be reached, not where it only names somebody.
+ */
+static uint16_t public_port(const struct rewrite *rw, enum site_group group,
+			    uint16_t port, struct mapping **map)
+{
+	const struct flow *flow = rw->flow;
+	struct endpoint inside = { flow->lan.src.addr, port };
+	const struct addr *public_addr = &flow->wan.dst.addr;
+
+	*map = flow->map;
+	if (port == flow->lan.src.port)
+		return flow->wan.dst.port;
+	if (group == SITE_GROUP_IDENTITY)
+		*map = mapping_find_inside(rw->bindings, flow->lan.proto,
+					   &inside, public_addr);
+	else
+		*map = mapping_get(rw->bindings, flow->lan.proto, &inside,
+				   public_addr);
+	return *map ? (*map)->out.public_end.port : 0;
+}
+
+/*
+ * What to write for @hp, which names the inside host, and the port in it (0
+ * for none). Identities (From, To ...) are compared, not called: they get no
+ * port where they had none (RFC 3261 19.1.1, table 1; docs/decisions/004), and
+ * a port that nobody listens on stays.
+ */
+static uint16_t port_to_write(const struct rewrite *rw, enum site_group group,
+			      const struct hostport *hp, struct mapping **map)
+{
+	uint16_t port;
+
+	*map = rw->flow->map;
+	if (group == SITE_GROUP_IDENTITY && !hp->port)
+		return 0;
+	port = public_port(rw, group, hp->port ? hp->port : SIP_PORT, map);
+	if (group == SITE_GROUP_IDENTITY) {
+		*map = rw->flow->map;
+		return port ? port : hp->port;
+	}
+	return !hp->port && port == SIP_PORT ? 0 : port;
+}
+
+static size_t format(char *text, const struct addr *addr, uint16_t port)
+{
+	struct endpoint end = { *addr, port };
+
+	return port ? endpoint_format(&end, text)
+		    : addr_format_host(addr, text);
+}
+
+static bool is_host_of(const struct rewrite *rw, const struct hostport *hp)
+{
+	return addr_eq(&hp->addr, &rw->flow->lan.src.addr);
+}
+
+static void map_out(struct rewrite *rw, const struct site *site,
+		    const struct hostport *hp)
+{
+	char text[ENDPOINT_TEXT_MAX];
+	struct mapping *map;
+	uint16_t port;
+	size_t len;
+
+	if (addr_eq(&hp->addr, &rw->shown)) {
+		/* It knows its public address: it shall find it again */
+		mapping_remember(rw->flow->map, site->group, hp->port, SPAN(""),
+				 rw->branch);
+		return;
+	}
+	if (!is_host_of(rw, hp))
+		return;
+	port = port_to_write(rw, site->group, hp, &map);
+	if (!map ||
+	    !mapping_remember(map, site->group, port, hp->text, rw->branch))
+		return;
+	len = format(text, &rw->shown, port);
+	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
+}
+
+/* ---- public -> inside ---- */
+
+/* The mapping of this flow's inside host that @hp names; NULL if none */
+static struct mapping *map_named(const struct rewrite *rw,
+				 enum site_group group,
+				 const struct hostport *hp)
+{
+	const struct flow *flow = rw->flow;
+	struct endpoint end = { flow->wan.dst.addr,
+				hp->port ? hp->port : SIP_PORT };
+	struct mapping *map;
+
+	if (group == SITE_GROUP_IDENTITY || end.port == flow->wan.dst.port)
+		return flow->map;
+	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
+	if (!map || !addr_eq(&map->in.inside.addr, &flow->lan.src.addr))
+		return NULL;
+	return map;
+}
+
+/*
+ * What the inside host is to read where nothing is remembered: after a restart,
+ * or where it was not the inside host that named itself first. Identities with
+ * a port that is not the mapping's are left: their way back would be lost.
+ */
+static size_t inside_text(const struct rewrite *rw, enum site_group group,
+			  const struct mapping *map, const struct hostport *hp,
+			  char *text)
+{
+	uint16_t port = map->in.inside.port;
+
+	if (group == SITE_GROUP_IDENTITY && hp->port &&
+	    hp->port != rw->flow->wan.dst.port)
+		return 0;
+	if (!hp->port && (group == SITE_GROUP_IDENTITY || port == SIP_PORT))
+		port = 0;
+	return format(text, &map->in.inside.addr, port);
+}
+
+/* Put back what stood there. Return: false if it was not we who changed it */
+static bool restore(struct rewrite *rw, const struct site *site,
+		    const struct hostport *hp)
+{
+	char text[ENDPOINT_TEXT_MAX];
+	struct span old = { text, 0 };
+	const struct undo *undo;
+	struct mapping *map;
+
+	if (!addr_eq(&hp->addr, &rw->shown))
+		return false;
+	map = map_named(rw, site->group, hp);
+	if (!map)
+		return false;
+	undo = mapping_recall(map, site->group, hp->port, rw->branch);
+	if (undo)
+		old = (struct span){ undo->text, undo->len };
+	else
+		old.len = inside_text(rw, site->group, map, hp, text);
+	if (!old.len)
+		return false;
+	edit_add(rw->edits, site->name, hp->text, old);
+	return true;
+}
+
+/* ---- sites ---- */
+
+static void apply(struct rewrite *rw, const struct site *site,
+		  enum site_rule rule, const struct hostport *hp)
+{
+	if (rule == SITE_MAP)
+		map_out(rw, site, hp);
+	else
+		restore(rw, site, hp);
+}
+
+static void doubt(struct rewrite *rw)
+{
+	counter_add(rw->bindings->counters, COUNTER_values_in_doubt);
+}
+
+static bool is_ours(const struct rewrite *rw, const struct hostport *hp)
+{
+	return addr_eq(&hp->addr, &rw->shown) || is_host_of(rw, hp);
+}
+
+static void rewrite_uri(struct rewrite *rw, const struct site *site,
+			enum site_rule rule, struct span uri)
+{
+	struct hostport hp;
+
+	if (!uri.len || !uri_hostport(uri, &hp) || !is_ours(rw, &hp))
+		return;
+	if (witness_uri(uri, &hp))
+		apply(rw, site, rule, &hp);
+	else
+		doubt(rw);
+}
+
+/* received and rport tell where the request came from, as the other side saw
+ * it (RFC 3581 4): the inside host's own address and port, then
+ */
+static void restore_source(struct rewrite *rw, const struct via *via)
+{
+	const struct flow *flow = rw->flow;
+	char text[ADDR_TEXT_MAX];
+	struct addr received;
+	uint64_t rport;
+	size_t len;
+
+	if (!addr_parse(via->received, &received) &&
+	    addr_eq(&received, &rw->shown)) {
+		len = via->received.ptr[0] == '['
+			      ? addr_format_host(&flow->lan.src.addr, text)
+			      : addr_format(&flow->lan.src.addr, text);
+		edit_add(rw->edits, "Via received", via->received,
+			 (struct span){ text, len });
+	}
+	if (!span_to_uint(via->rport, UINT16_MAX, &rport) &&
+	    rport == flow->wan.dst.port) {
+		len = (size_t)snprintf(text, sizeof(text), "%u",
+				       flow->lan.src.port);
+		edit_add(rw->edits, "Via rport", via->rport,
+			 (struct span){ text, len });
+	}
+}
+
+static void rewrite_via(struct rewrite *rw, const struct site *site,
+			enum site_rule rule, struct span value)
+{
+	struct via via;
+
+	if (!via_parse(value, &via) || !is_ours(rw, &via.sent_by))
+		return;
+	if (!witness_via(value, &via)) {
+		doubt(rw);
+		return;
+	}
+	if (rule == SITE_MAP)
+		map_out(rw, site, &via.sent_by);
+	else if (restore(rw, site, &via.sent_by))
+		restore_source(rw, &via);
+}
+
+static void rewrite_field(struct rewrite *rw, const struct site *site,
+			  enum site_rule rule, struct span field)
+{
+	struct span value;
+
+	while (field_next_value(&field, &value)) {
+		if (site->header == SIP_VIA)
+			rewrite_via(rw, site, rule, value);
+		else
+			rewrite_uri(rw, site, rule, field_uri(value));
+		if (site->top_only)
+			return;
+	}
+}
+
+static enum site_rule rule_for(const struct rewrite *rw,
+			       const struct site *site)
+{
+	enum site_rule rule = site->rule[site_flow(
+		rw->outbound, message_is_request(rw->msg))];
+	bool from_to = site->header == SIP_FROM || site->header == SIP_TO;
+
+	if (rule == SITE_RESTORE_REGISTER)
+		return rw->msg->method == SIP_REGISTER ? SITE_RESTORE
+						       : SITE_LEAVE;
+	if (from_to && !rw->bindings->conf->sip.map_from_to)
+		return SITE_LEAVE;
+	return rule;
+}
+
+static uint32_t branch_of(const struct message *msg)
+{
+	struct span field = message_value(msg, SIP_VIA), value;
+	struct via via;
+
+	if (!field_next_value(&field, &value) || !via_parse(value, &via) ||
+	    !via.branch.len)
+		return 0;
+	return span_hash(via.branch, 0);
+}
+
+void rewrite_header(struct rewrite *rw)
+{
+	const struct message *msg = rw->msg;
+
+	rw->branch = branch_of(msg);
+	for (const struct site *site = site_table; site->name; site++) {
+		enum site_rule rule = rule_for(rw, site);
+
+		if (rule == SITE_LEAVE)
+			continue;
+		if (site->header == SIP_OTHER) {
+			rewrite_uri(rw, site, rule, msg->request_uri);
+			continue;
+		}
+		for (unsigned int i = msg->first[site->header]; i < msg->count;
+		     i++) {
+			if (msg->line[i].id != site->header)
+				continue;
+			rewrite_field(rw, site, rule, msg->line[i].value);
+			if (site->top_only)
+				break;
+		}
+	}
+}
