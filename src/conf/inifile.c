@@ -4,8 +4,8 @@
  *
  * iniparser 4.1 reads the values, but keeps no line numbers, takes the last of
  * two equal keys without a word, joins a line ending in '\' to the next (also
- * where the first is a comment), gives up on a whole file for one bad line and
- * was found to overrun on odd ones. So a small strict scan goes first. It notes
+ * where the first is a comment), takes an open quotation mark, and gives up on
+ * a whole file for one bad line. So a small strict scan goes first. It notes
  * where each key stands, reports what is wrong, and hands iniparser, through a
  * memory file, only the lines that both read the same way. As the file itself
  * is read once, it cannot change between the two.

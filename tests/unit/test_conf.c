@@ -340,6 +340,18 @@ static const struct {
 	{ "[log]\nlevel = in\\\nfo = 1", 2, "syntax: line ends in '\\'" },
 	{ "[log]\nlevel = \033[1minfo", 2, "syntax: control character" },
 	{ "x", 1, "syntax: not a" },
+	{ "[control]\nsocket = '/tmp/a\"b'", 2,
+	  "control.socket: a quotation mark in the path" },
+	{ "[bypass]\nuser_agents = 'a\"b'", 2,
+	  "bypass.user_agents: 'a\"b' is" },
+	{ "[bypass]\nuser_agents = a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q", 2,
+	  "bypass.user_agents: more than 16 names" },
+	{ "[bypass]\nuser_agents = 3456789012345678901234567890123456789012"
+	  "345678901234567890123456",
+	  2, "bypass.user_agents: pattern longer than 63 bytes" },
+	{ "[media]\nreserved_ports = 1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,"
+	  "18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33",
+	  2, "media.reserved_ports: more than 32 ranges" },
 };
 
 static void test_bad_values(void **state)
@@ -526,9 +538,14 @@ static void test_bytes_of_all_sorts(void **state)
 
 static void test_unreadable_files(void **state)
 {
+	FILE *out = fmemopen(report, sizeof(report), "w");
 	struct conf c;
 
 	(void)state;
+	assert_int_equal(conf_load("/nonexistent/x", &c, out), -ENOENT);
+	fclose(out);
+	assert_string_equal(report, "/nonexistent/x: cannot be read: "
+				    "No such file or directory\n");
 	assert_int_equal(conf_load("/nonexistent/x", &c, NULL), -ENOENT);
 	assert_int_equal(conf_load("/tmp", &c, NULL), -EISDIR);
 }
