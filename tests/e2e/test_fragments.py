@@ -13,7 +13,8 @@ FULL = MTU - 28  # payload that just fits
 
 def invite_of(agent, uri, size, body=None):
     """An INVITE of exactly size bytes."""
-    invite = agent.request("INVITE", uri, headers=["X-Pad: "],
+    invite = agent.request("INVITE", uri, to="<sip:callee@example.com>",
+                           headers=["X-Pad: "],
                            body=sdp(ALICE, 4000) if body is None else body)
     return invite.replace(b"X-Pad: ", b"X-Pad: " + b"p" * (size - len(invite)))
 

@@ -121,7 +121,7 @@ def test_private_addresses_of_the_remote_side_stay(daemon, registered):
     line = registered
     public = "%s:%d" % line.public[5060]
     invite = line.server.request(
-        "INVITE", f"sip:alice@{public}",
+        "INVITE", f"sip:alice@{public}", to=line.phone.identity,
         via=f"SIP/2.0/UDP {ALICE}:5060;rport;branch=z9hG4bKcollide",
         headers=["Via: SIP/2.0/UDP 192.168.1.10:5060;branch=z9hG4bKlow",
                  f"Record-Route: <sip:{BOB}:5060;lr>"],

@@ -224,8 +224,9 @@ def test_route_of_the_phone_is_restored(daemon, line):
                              source=line.public[5060])
     line.into(ok, {**line.inbound_edits(ok),
                    "Record-Route": (public, f"{ALICE}:5060")})
-    bye = line.server.request("BYE", f"sip:alice@{public}", headers=[
-        f"Route: <sip:{public};lr>"])
+    bye = line.server.request(
+        "BYE", f"sip:alice@{public}", to=line.phone.identity,
+        headers=[f"Route: <sip:{public};lr>"])
     line.into(bye, {"Request-URI": (public, f"{ALICE}:5060"),
                     "Route": (public, f"{ALICE}:5060")})
 
@@ -249,7 +250,7 @@ def test_refer_to_and_identities_of_inside_hosts(daemon, phone, server):
         "Refer-To": (f"bob@{BOB}:5060", f"bob@{publics[1]}"),
         **{name: (f"{ALICE}:5060", publics[0]) for name in names}})
     inward = alice.server.request(
-        "NOTIFY", f"sip:alice@{publics[0]}",
+        "NOTIFY", f"sip:alice@{publics[0]}", to=alice.phone.identity,
         headers=[f"Refer-To: {seen.get('Refer-To')}",
                  f"Referred-By: {seen.get('Referred-By')}"])
     alice.into(inward, {

@@ -38,7 +38,7 @@ class Message:
         self.bytes = data
         head, separator, self.body = data.partition(b"\r\n\r\n")
         assert separator, f"not a whole SIP message: {data!r}"
-        self.start, *lines = head.decode().split("\r\n")
+        self.start, *lines = head.decode(errors="replace").split("\r\n")
         self.headers = []
         for line in lines:
             if line[:1] in (" ", "\t"):
@@ -236,7 +236,7 @@ def sdp_edits(before, after, inside, public_host):
     old_lines, new_lines = before.split(CRLF), after.split(CRLF)
     sections = _sections(old_lines)
     for index, line in enumerate(old_lines):
-        text = line.decode()
+        text = line.decode(errors="replace")
         kind = text[:2]
         if text.startswith("a=rtcp:"):
             kind = "a=rtcp:"
@@ -244,7 +244,7 @@ def sdp_edits(before, after, inside, public_host):
         counters[kind] = number + 1
         key = f"sdp:{kind}[{number}]"
         media_address = sections[index]
-        new = new_lines[index].decode() if index < len(new_lines) else ""
+        new = new_lines[index].decode(errors="replace") if index < len(new_lines) else ""
         if kind in ("o=", "c="):
             if text.endswith(" " + inside):
                 edits[key] = (inside, public_host)
@@ -275,7 +275,7 @@ def _sections(lines):
         address = session
         for line in lines[begin:end]:
             if line.startswith(b"c="):
-                address = line.decode().split()[-1]
+                address = line.decode(errors="replace").split()[-1]
         result += [address] * (end - begin)
     return result
 
@@ -308,7 +308,7 @@ def sdp_media(body):
     lines = body.split(CRLF)
     found = []
     for index, address in enumerate(_sections(lines)):
-        text = lines[index].decode()
+        text = lines[index].decode(errors="replace")
         if text.startswith("m="):
             kind, port = text[2:].split()[:2]
             found.append([kind, address, int(port), int(port) + 1])
