@@ -95,6 +95,17 @@ def test_no_sip_as_the_first_packet(daemon, line):
     line.register()
 
 
+def test_malformed_sip_is_counted(daemon, registered):
+    before = daemon.stats()
+    if before is None:
+        pytest.skip("this sipalgctl has no stats yet")
+    both_ways(registered, MALFORMED["content-length-negative"])
+    after = daemon.stats()
+    moved = {k for k in after if after[k] != before.get(k, 0)}
+    assert any("malformed" in k or "bad" in k or "content_length" in k
+               for k in moved), moved
+
+
 @pytest.mark.config(sip__on_malformed="drop")
 def test_malformed_sip_is_dropped_if_so_configured(daemon, registered):
     line = registered

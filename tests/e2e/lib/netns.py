@@ -173,8 +173,12 @@ def _close_all():
 
 
 def exit_on_sigterm():
-    """SIGTERM ends this process the orderly way, with all clean-ups."""
+    """SIGTERM ends this process the orderly way, with all clean-ups.
+
+    So does SIGINT, even if a shell started us in the background, ignoring it.
+    """
     def leave(_number, _frame):
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGINT, leave)
