@@ -3,7 +3,6 @@
 
 import pytest
 
-from lib import sip
 from lib.gateway import ALICE, PROXY, PUBLIC
 from lib.sip import sdp
 

@@ -244,7 +244,8 @@ def sdp_edits(before, after, inside, public_host):
         counters[kind] = number + 1
         key = f"sdp:{kind}[{number}]"
         media_address = sections[index]
-        new = new_lines[index].decode(errors="replace") if index < len(new_lines) else ""
+        new = (new_lines[index].decode(errors="replace")
+               if index < len(new_lines) else "")
         if kind in ("o=", "c="):
             if text.endswith(" " + inside):
                 edits[key] = (inside, public_host)

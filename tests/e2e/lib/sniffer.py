@@ -87,7 +87,7 @@ class Sniffer:
         self._packets = []
 
     def datagrams(self, **match):
-        """Whole UDP datagrams, e.g. datagrams(src="203.0.113.4", sent=True)."""
+        """Whole UDP datagrams, e.g. datagrams(src=PUBLIC, sent=True)."""
         found, parts = [], {}
         for packet in self.packets():
             if not packet.udp:
