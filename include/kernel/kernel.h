@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_KERNEL_KERNEL_H
+#define SIPALG_KERNEL_KERNEL_H
+
+#include "kernel/conntrack.h"
+#include "kernel/netif.h"
+#include "kernel/route.h"
+#include "state/nat.h"
+
+/**
+ * struct kernel - All of the kernel that the state layer asks, behind nat_ops
+ * @idle_s:	nf_conntrack_udp_timeout, and _stream
+ * @counts:	nf_conntrack_acct
+ */
+struct kernel {
+	const struct conf *conf;
+	struct conntrack conntrack;
+	struct netif netif;
+	struct route route;
+	uint32_t idle_s[2];
+	bool counts;
+};
+
+/** kernel_ops - Their context is a struct kernel */
+extern const struct nat_ops kernel_ops;
+
+/**
+ * kernel_open() - Open everything
+ * @what:	On failure: what could not be opened, and the remedy
+ *
+ * Return: 0 or -errno
+ */
+int kernel_open(struct kernel *kernel, const struct conf *conf,
+		const char **what);
+void kernel_close(struct kernel *kernel);
+
+/** kernel_configure() - Go on with another configuration */
+void kernel_configure(struct kernel *kernel, const struct conf *conf);
+
+/** kernel_tick() - Read again what may change; about every second */
+void kernel_tick(struct kernel *kernel);
+
+#endif

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_KERNEL_QUEUE_H
+#define SIPALG_KERNEL_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kernel/netlink.h"
+
+/** QUEUE_BATCH - Packets taken with one system call */
+#define QUEUE_BATCH 32
+
+/**
+ * struct queue_packet - One packet that waits for its verdict
+ * @data, @len:	From its IP header on; borrowed
+ * @ifindex:	Interface it came in by
+ */
+struct queue_packet {
+	const uint8_t *data;
+	size_t len;
+	uint32_t ifindex;
+};
+
+/**
+ * struct queue_verdict - What becomes of it
+ * @drop:	Else it is accepted
+ * @data, @len:	Bytes to go on with; NULL: those that came
+ */
+struct queue_verdict {
+	bool drop;
+	const uint8_t *data;
+	size_t len;
+};
+
+/** queue_decide_t - Decides one packet; called once for each */
+typedef struct queue_verdict queue_decide_t(void *arg,
+					    const struct queue_packet *pkt);
+
+/**
+ * struct queue - One NFQUEUE
+ * @in:		QUEUE_BATCH buffers for what comes
+ * @out, @out_len: Verdicts of the batch in hand
+ * @packets:	Taken so far
+ */
+struct queue {
+	struct netlink netlink;
+	uint16_t number;
+	uint8_t *in, *out;
+	size_t out_len;
+	uint64_t packets;
+};
+
+/**
+ * queue_open() - Bind to a queue
+ * @max_length:	Packets the kernel may hold; when it is full they pass
+ *		unqueued (fail-open)
+ *
+ * Return: 0; -EBUSY if another program has it; -EPERM without CAP_NET_ADMIN;
+ * -errno
+ * Source: net/netfilter/nfnetlink_queue.c
+ */
+int queue_open(struct queue *queue, uint16_t number, uint32_t max_length);
+void queue_close(struct queue *queue);
+
+int queue_fd(const struct queue *queue);
+
+/**
+ * queue_run() - Take what waits, have it decided, send the verdicts
+ *
+ * At most QUEUE_BATCH packets, so that other work gets its turn. Exactly one
+ * verdict a packet, in the order they came.
+ *
+ * Return: packets taken; -errno if the socket failed
+ */
+int queue_run(struct queue *queue, queue_decide_t *decide, void *arg);
+
+/**
+ * struct queue_counts - What the kernel says of a queue
+ * @dropped:	Not taken because it was full
+ * @user_dropped: Not delivered to the program
+ */
+struct queue_counts {
+	uint64_t dropped, user_dropped;
+};
+
+/** queue_read_counts() - From /proc/net/netfilter/nfnetlink_queue */
+int queue_read_counts(uint16_t number, struct queue_counts *counts);
+
+#endif

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/kernel.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/* What the kernel has built in, where its sysctl cannot be read */
+#define UDP_TIMEOUT_S 30
+#define UDP_STREAM_TIMEOUT_S 120
+
+static uint32_t read_sysctl(const char *name, uint32_t otherwise)
+{
+	char path[128];
+	unsigned int value;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/sys/net/netfilter/%s", name);
+	f = fopen(path, "re");
+	if (!f)
+		return otherwise;
+	if (fscanf(f, "%u", &value) == 1)
+		otherwise = value;
+	fclose(f);
+	return otherwise;
+}
+
+void kernel_tick(struct kernel *kernel)
+{
+	kernel->idle_s[false] =
+		read_sysctl("nf_conntrack_udp_timeout", UDP_TIMEOUT_S);
+	kernel->idle_s[true] = read_sysctl("nf_conntrack_udp_timeout_stream",
+					   UDP_STREAM_TIMEOUT_S);
+	kernel->counts = read_sysctl("nf_conntrack_acct", 0);
+	route_renew(&kernel->route);
+}
+
+void kernel_configure(struct kernel *kernel, const struct conf *conf)
+{
+	kernel->conf = conf;
+	kernel->netif.conf = conf;
+	kernel->route.stale = true;
+}
+
+int kernel_open(struct kernel *kernel, const struct conf *conf,
+		const char **what)
+{
+	int err;
+
+	*kernel = (struct kernel){ .conf = conf };
+	*what = "conntrack (ctnetlink): needs CAP_NET_ADMIN and the kernel "
+		"module nf_conntrack_netlink";
+	err = conntrack_open(&kernel->conntrack);
+	if (!err) {
+		*what = "interface names (rtnetlink)";
+		err = netif_open(&kernel->netif, conf);
+	}
+	if (!err) {
+		*what = "addresses and routes (rtnetlink)";
+		err = route_open(&kernel->route, &kernel->netif);
+	}
+	if (err) {
+		kernel_close(kernel);
+		return err;
+	}
+	kernel_tick(kernel);
+	return 0;
+}
+
+void kernel_close(struct kernel *kernel)
+{
+	route_close(&kernel->route);
+	netif_close(&kernel->netif);
+	conntrack_close(&kernel->conntrack);
+}
+
+/* ---- struct nat_ops ---- */
+
+static int op_find(void *ctx, const struct tuple *t, enum nat_side side,
+		   struct nat_entry *entry)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_find(&kernel->conntrack, t, side, entry);
+}
+
+static int op_create(void *ctx, const struct nat_entry *entry)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_create(&kernel->conntrack, entry);
+}
+
+static int op_remove(void *ctx, const struct tuple *lan)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_remove(&kernel->conntrack, lan);
+}
+
+static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_refresh(&kernel->conntrack, lan, timeout_s);
+}
+
+static int op_route(void *ctx, const struct addr *inside,
+		    const struct addr *remote, struct addr *public_addr)
+{
+	struct kernel *kernel = ctx;
+	const struct addr *fixed = &kernel->conf->gateway.public_address;
+	int err = route_source(&kernel->route, inside, remote, public_addr);
+
+	if (err == -ENETUNREACH || !addr_is_set(fixed) ||
+	    addr_is_v4(fixed) != addr_is_v4(remote))
+		return err;
+	*public_addr = *fixed;
+	return 0;
+}
+
+/* By default only addresses that need a translation: where the LAN has public
+ * ones nothing is to be done
+ */
+static bool op_is_inside(void *ctx, const struct addr *a)
+{
+	const struct kernel *kernel = ctx;
+	const struct conf_networks *list = &kernel->conf->gateway.lan_networks;
+
+	if (list->count)
+		return conf_networks_contain(list, a);
+	return addr_is_private(a) && route_is_inside(&kernel->route, a);
+}
+
+static bool op_is_own(void *ctx, const struct addr *a)
+{
+	const struct kernel *kernel = ctx;
+
+	return route_is_own(&kernel->route, a);
+}
+
+static uint32_t op_idle_s(void *ctx, bool answered)
+{
+	const struct kernel *kernel = ctx;
+
+	return kernel->idle_s[answered];
+}
+
+static bool op_counts(void *ctx)
+{
+	const struct kernel *kernel = ctx;
+
+	return kernel->counts;
+}
+
+const struct nat_ops kernel_ops = {
+	.find = op_find,
+	.create = op_create,
+	.remove = op_remove,
+	.refresh = op_refresh,
+	.route = op_route,
+	.is_inside = op_is_inside,
+	.is_own = op_is_own,
+	.idle_s = op_idle_s,
+	.counts = op_counts,
+};

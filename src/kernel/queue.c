@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "kernel/queue.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <libnetfilter_queue/libnetfilter_queue.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_queue.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* A packet of full size with the attributes around it */
+#define IN_SIZE ((size_t)0xffff + 4096)
+/* Verdicts of a batch; one that does not fit any more is sent ahead */
+#define OUT_SIZE ((size_t)4 * IN_SIZE)
+/* Packets that may wait in the socket; the kernel doubles it */
+#define SOCKET_BUFFER (8 << 20)
+
+static struct nlmsghdr *config_message(char *buf, const struct queue *queue)
+{
+	struct nlmsghdr *nlh =
+		nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, queue->number);
+
+	nlh->nlmsg_flags |= NLM_F_ACK;
+	return nlh;
+}
+
+static int bind_queue(struct queue *queue, uint32_t max_length)
+{
+	char buf[NETLINK_REQUEST];
+	struct nlmsghdr *nlh = config_message(buf, queue);
+	int err;
+
+	nfq_nlmsg_cfg_put_cmd(nlh, AF_UNSPEC, NFQNL_CFG_CMD_BIND);
+	err = netlink_ask(&queue->netlink, nlh, NULL, NULL);
+	if (err)
+		return err;
+	nlh = config_message(buf, queue);
+	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
+	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
+	/* A full queue must not stop telephony: such packets pass unseen */
+	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_FAIL_OPEN));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN));
+	return netlink_ask(&queue->netlink, nlh, NULL, NULL);
+}
+
+static void widen_socket(const struct queue *queue)
+{
+	int size = SOCKET_BUFFER, one = 1, fd = queue_fd(queue);
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	/* A message that did not fit is the kernel's to count and to let pass;
+	 * it must not look like a broken socket here
+	 */
+	setsockopt(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof(one));
+}
+
+int queue_open(struct queue *queue, uint16_t number, uint32_t max_length)
+{
+	int err;
+
+	*queue = (struct queue){ .number = number };
+	queue->in = malloc(QUEUE_BATCH * IN_SIZE);
+	queue->out = malloc(OUT_SIZE);
+	err = queue->in && queue->out ? 0 : -ENOMEM;
+	if (!err)
+		err = netlink_open(&queue->netlink, NETLINK_NETFILTER, 0);
+	if (!err)
+		err = bind_queue(queue, max_length);
+	if (err) {
+		queue_close(queue);
+		return err;
+	}
+	widen_socket(queue);
+	return 0;
+}
+
+void queue_close(struct queue *queue)
+{
+	netlink_close(&queue->netlink);
+	free(queue->in);
+	free(queue->out);
+	*queue = (struct queue){ 0 };
+}
+
+int queue_fd(const struct queue *queue)
+{
+	return netlink_fd(&queue->netlink);
+}
+
+/* ---- verdicts ---- */
+
+static int flush(struct queue *queue)
+{
+	size_t len = queue->out_len;
+
+	queue->out_len = 0;
+	if (len && mnl_socket_sendto(queue->netlink.nl, queue->out, len) < 0)
+		return -errno;
+	return 0;
+}
+
+static int put_verdict(struct queue *queue, uint32_t id,
+		       const struct queue_verdict *v)
+{
+	struct nlmsghdr *nlh;
+	int err = 0;
+
+	if (queue->out_len + IN_SIZE > OUT_SIZE)
+		err = flush(queue);
+	nlh = nfq_nlmsg_put((char *)queue->out + queue->out_len,
+			    NFQNL_MSG_VERDICT, queue->number);
+	nfq_nlmsg_verdict_put(nlh, (int)id, v->drop ? NF_DROP : NF_ACCEPT);
+	if (v->data && !v->drop)
+		nfq_nlmsg_verdict_put_pkt(nlh, v->data, (uint32_t)v->len);
+	queue->out_len += MNL_ALIGN(nlh->nlmsg_len);
+	return err;
+}
+
+/* ---- packets ---- */
+
+/**
+ * struct batch - What on_packet() needs
+ */
+struct batch {
+	struct queue *queue;
+	queue_decide_t *decide;
+	void *arg;
+	int taken;
+};
+
+static int on_packet(const struct nlmsghdr *nlh, void *data)
+{
+	struct nlattr *attr[NFQA_MAX + 1] = { 0 };
+	struct nfqnl_msg_packet_hdr *header;
+	struct queue_packet pkt = { 0 };
+	struct queue_verdict verdict = { 0 };
+	struct batch *batch = data;
+
+	if (nfq_nlmsg_parse(nlh, attr) < 0 || !attr[NFQA_PACKET_HDR])
+		return MNL_CB_OK;
+	header = mnl_attr_get_payload(attr[NFQA_PACKET_HDR]);
+	if (attr[NFQA_IFINDEX_INDEV])
+		pkt.ifindex = ntohl(mnl_attr_get_u32(attr[NFQA_IFINDEX_INDEV]));
+	/* A packet that was cut, or has no bytes, goes on as it is */
+	if (attr[NFQA_PAYLOAD] && !attr[NFQA_CAP_LEN]) {
+		pkt.data = mnl_attr_get_payload(attr[NFQA_PAYLOAD]);
+		pkt.len = mnl_attr_get_payload_len(attr[NFQA_PAYLOAD]);
+		verdict = batch->decide(batch->arg, &pkt);
+	}
+	batch->taken++;
+	put_verdict(batch->queue, ntohl(header->packet_id), &verdict);
+	return MNL_CB_OK;
+}
+
+int queue_run(struct queue *queue, queue_decide_t *decide, void *arg)
+{
+	struct batch batch = { .queue = queue, .decide = decide, .arg = arg };
+	struct mmsghdr msgs[QUEUE_BATCH];
+	struct iovec iov[QUEUE_BATCH];
+	int n, err;
+
+	for (int i = 0; i < QUEUE_BATCH; i++) {
+		iov[i] = (struct iovec){ queue->in + (size_t)i * IN_SIZE,
+					 IN_SIZE };
+		msgs[i] = (struct mmsghdr){ .msg_hdr = { .msg_iov = &iov[i],
+							 .msg_iovlen = 1 } };
+	}
+	n = recvmmsg(queue_fd(queue), msgs, QUEUE_BATCH, MSG_DONTWAIT, NULL);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+	for (int i = 0; i < n; i++)
+		mnl_cb_run(iov[i].iov_base, msgs[i].msg_len, 0, 0, on_packet,
+			   &batch);
+	err = flush(queue);
+	queue->packets += (unsigned int)batch.taken;
+	return err ? err : batch.taken;
+}
+
+int queue_read_counts(uint16_t number, struct queue_counts *counts)
+{
+	FILE *f = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
+	unsigned int queue;
+	int err = -ENOENT;
+
+	if (!f)
+		return -errno;
+	while (fscanf(f, "%u %*u %*u %*u %*u %lu %lu %*u %*u", &queue,
+		      &counts->dropped, &counts->user_dropped) == 3) {
+		if (queue == number) {
+			err = 0;
+			break;
+		}
+	}
+	fclose(f);
+	return err;
+}
