@@ -78,6 +78,14 @@ void alg_configure(struct alg *alg, const struct conf *conf);
 struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 			   enum nat_side side, uint64_t now_ms);
 
+/**
+ * alg_adopt() - Take up a signalling flow that is older than this program
+ *
+ * An entry that does not cross from inside to outside, or is not translated,
+ * is passed over.
+ */
+void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms);
+
 /** alg_tick() - Let time pass; about once a second */
 void alg_tick(struct alg *alg, uint64_t now_ms);
 

@@ -226,6 +226,9 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 /** flow_gone() - The kernel dropped an entry: ask before using it again */
 void flow_gone(struct bindings *b, const struct tuple *lan);
 
+/** bindings_doubt() - The same for all of them: what went was not told */
+void bindings_doubt(struct bindings *b);
+
 /** flow_adopt() - Take an entry the kernel has into the tables */
 struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 			uint64_t now_ms);

@@ -115,7 +115,7 @@ static int put_verdict(struct queue *queue, uint32_t id,
 	nfq_nlmsg_verdict_put(nlh, (int)id, v->drop ? NF_DROP : NF_ACCEPT);
 	if (v->data && !v->drop)
 		nfq_nlmsg_verdict_put_pkt(nlh, v->data, (uint32_t)v->len);
-	queue->out_len += MNL_ALIGN(nlh->nlmsg_len);
+	queue->out_len += (nlh->nlmsg_len + 3u) & ~3u; /* NLMSG_ALIGN */
 	return err;
 }
 

@@ -66,6 +66,17 @@ static struct flow *find_flow(struct alg *alg, struct arrival *in,
 	return flow;
 }
 
+void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
+{
+	if (!is_crossing(alg, &entry->lan) ||
+	    endpoint_eq(&entry->lan.src, &entry->wan.dst))
+		return;
+	if (flow_adopt(&alg->bindings, entry, now_ms))
+		peer_allow(&alg->bindings, &entry->lan.src.addr,
+			   &entry->lan.dst.addr,
+			   now_ms + entry->timeout_s * 1000ull);
+}
+
 /* ---- which message ---- */
 
 static enum counter reason_of(enum message_status status)

@@ -496,6 +496,14 @@ void flow_gone(struct bindings *b, const struct tuple *lan)
 		flow->sure_until_ms = 0;
 }
 
+void bindings_doubt(struct bindings *b)
+{
+	struct flow *flow;
+
+	DL_FOREACH (b->flows, flow)
+		flow->sure_until_ms = 0;
+}
+
 /* ---- peers ---- */
 
 static struct peer *peer_find(const struct bindings *b,

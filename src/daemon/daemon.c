@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/daemon.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/report.h"
+#include "sip/witness.h"
+
+#define MAX_EVENTS 32
+
+static uint64_t monotonic_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* ---- packets ---- */
+
+static struct queue_verdict on_packet(void *arg, const struct queue_packet *pkt)
+{
+	struct daemon *d = arg;
+	enum nat_side side = netif_side(&d->kernel.netif, pkt->ifindex);
+	struct decision decision =
+		alg_packet(d->alg, pkt->data, pkt->len, side, d->now_ms);
+
+	log_debug("packet of %zu bytes: %s", pkt->len,
+		  counter_name(decision.reason));
+	return (struct queue_verdict){ .drop = decision.drop,
+				       .data = decision.data,
+				       .len = decision.len };
+}
+
+static void on_queue(struct daemon *d)
+{
+	int n = queue_run(&d->queue, on_packet, d);
+
+	if (n < 0)
+		log_error("queue %u: %s", d->queue.number, strerror(-n));
+}
+
+/* ---- conntrack ---- */
+
+static void on_gone(void *arg, const struct tuple *t)
+{
+	struct daemon *d = arg;
+
+	flow_gone(&d->alg->bindings, t);
+}
+
+static void on_conntrack(struct daemon *d)
+{
+	if (conntrack_take_events(&d->kernel.conntrack, on_gone, d))
+		bindings_doubt(&d->alg->bindings);
+}
+
+/* A signalling flow that is older than this process */
+static void on_old_entry(void *arg, const struct nat_entry *entry)
+{
+	struct daemon *d = arg;
+	const struct conf *conf = d->conf;
+
+	if (!ports_contain(&conf->sip.ports, entry->lan.dst.port) &&
+	    !ports_contain(&conf->sip.ports, entry->lan.src.port) &&
+	    !ports_contain(&conf->sip.signalling_ports, entry->wan.dst.port))
+		return;
+	alg_adopt(d->alg, entry, d->now_ms);
+}
+
+/* ---- configuration ---- */
+
+static void warn_restart(const struct conf *old, const struct conf *new)
+{
+	if (old->queue.number != new->queue.number ||
+	    old->queue.count != new->queue.count ||
+	    old->queue.max_length != new->queue.max_length)
+		log_warning("queue.*: changed; takes effect at a restart");
+	if (strcmp(old->control.socket, new->control.socket) ||
+	    strcmp(old->control.group, new->control.group))
+		log_warning("control.*: changed; takes effect at a restart");
+}
+
+static void on_reload(struct daemon *d)
+{
+	struct conf *conf = malloc(sizeof(*conf));
+	int err = conf ? conf_load(d->conf_path, conf, stderr) : -ENOMEM;
+
+	if (err) {
+		log_error("%s: not loaded (%s); the old configuration stays "
+			  "in force",
+			  d->conf_path,
+			  err == -EINVAL ? "errors above" : strerror(-err));
+		free(conf);
+		return;
+	}
+	warn_restart(d->conf, conf);
+	alg_configure(d->alg, conf);
+	kernel_configure(&d->kernel, conf);
+	log_set_level(conf->log.level);
+	free(d->conf);
+	d->conf = conf;
+	log_notice("%s: loaded", d->conf_path);
+}
+
+/* ---- the loop ---- */
+
+static void on_signal(struct daemon *d)
+{
+	struct signalfd_siginfo info;
+
+	if (read(d->signals, &info, sizeof(info)) != sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP)
+		on_reload(d);
+	else
+		d->stop = true;
+}
+
+static void on_tick(struct daemon *d)
+{
+	uint64_t ticks;
+
+	if (read(d->ticks, &ticks, sizeof(ticks)) != sizeof(ticks))
+		return;
+	kernel_tick(&d->kernel);
+	alg_tick(d->alg, d->now_ms);
+}
+
+/* All but the queue; false if @fd is none of ours */
+static bool dispatch(struct daemon *d, int fd)
+{
+	if (fd == d->signals)
+		on_signal(d);
+	else if (fd == d->ticks)
+		on_tick(d);
+	else if (fd == netlink_fd(&d->kernel.conntrack.events))
+		on_conntrack(d);
+	else if (fd == netlink_fd(&d->kernel.route.events))
+		route_take_events(&d->kernel.route);
+	else if (fd == netif_fd(&d->kernel.netif))
+		netif_take_events(&d->kernel.netif);
+	else
+		return control_ready(&d->control, fd);
+	return true;
+}
+
+static void loop(struct daemon *d)
+{
+	struct epoll_event events[MAX_EVENTS];
+
+	while (!d->stop) {
+		int n = epoll_wait(d->epoll, events, MAX_EVENTS, -1);
+		bool packets = false;
+
+		d->now_ms = monotonic_ms();
+		/* What has changed first, then the packets it matters to */
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.fd == queue_fd(&d->queue))
+				packets = true;
+			else
+				dispatch(d, events[i].data.fd);
+		}
+		if (packets)
+			on_queue(d);
+	}
+}
+
+/* ---- beginning and end ---- */
+
+static int watch(const struct daemon *d, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
+
+	if (fd < 0)
+		return -errno;
+	return epoll_ctl(d->epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int open_loop(struct daemon *d)
+{
+	static const struct itimerspec second = { { 1, 0 }, { 1, 0 } };
+	sigset_t set;
+	int err;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (d->epoll < 0)
+		return -errno;
+	d->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	err = watch(d, d->signals);
+	if (err)
+		return err;
+	d->ticks = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	err = watch(d, d->ticks);
+	if (!err && timerfd_settime(d->ticks, 0, &second, NULL))
+		err = -errno;
+	return err;
+}
+
+static int open_kernel(struct daemon *d)
+{
+	const char *what;
+	int err = kernel_open(&d->kernel, d->conf, &what);
+
+	if (err) {
+		log_error("%s: %s", what, strerror(-err));
+		return err;
+	}
+	err = watch(d, netlink_fd(&d->kernel.conntrack.events));
+	if (!err)
+		err = watch(d, netlink_fd(&d->kernel.route.events));
+	if (!err)
+		err = watch(d, netif_fd(&d->kernel.netif));
+	return err;
+}
+
+static int open_queue(struct daemon *d)
+{
+	uint16_t number = (uint16_t)d->conf->queue.number;
+	int err = queue_open(&d->queue, number, d->conf->queue.max_length);
+
+	if (err == -EBUSY || err == -EPERM)
+		log_error("queue.number: NFQUEUE %u cannot be opened: another "
+			  "program has it, or CAP_NET_ADMIN is missing",
+			  number);
+	else if (err)
+		log_error("queue.number: NFQUEUE %u: %s; is nfnetlink_queue "
+			  "in the kernel?",
+			  number, strerror(-err));
+	return err ? err : watch(d, queue_fd(&d->queue));
+}
+
+static int open_control(struct daemon *d)
+{
+	int err = control_open(&d->control, d->conf, d->epoll, report_commands,
+			       d);
+
+	if (err == -EADDRINUSE)
+		log_error("control.socket: %s: another sipalgd listens there",
+			  d->conf->control.socket);
+	else if (err)
+		log_error("control.socket: %s: %s; does its directory exist, "
+			  "and may the daemon write there?",
+			  d->conf->control.socket, strerror(-err));
+	return err;
+}
+
+static int daemon_open(struct daemon *d)
+{
+	int err = open_loop(d);
+
+	if (!err)
+		err = open_kernel(d);
+	if (err)
+		return err;
+	d->alg = alg_new(d->conf, &kernel_ops, &d->kernel, d->now_ms);
+	if (!d->alg)
+		return -ENOMEM;
+	err = conntrack_each(&d->kernel.conntrack, on_old_entry, d);
+	if (err)
+		log_warning("conntrack: old flows not read: %s",
+			    strerror(-err));
+	err = open_queue(d);
+	return err ? err : open_control(d);
+}
+
+static void daemon_close(struct daemon *d)
+{
+	/* The kernel drops what waits in a queue that goes */
+	while (d->queue.netlink.nl && queue_run(&d->queue, on_packet, d) > 0)
+		;
+	queue_close(&d->queue);
+	if (d->control.epoll)
+		control_close(&d->control);
+	alg_free(d->alg);
+	kernel_close(&d->kernel);
+	close(d->ticks);
+	close(d->signals);
+	close(d->epoll);
+	free(d->conf);
+}
+
+int daemon_run(const char *conf_path, struct conf *conf)
+{
+	struct daemon d = {
+		.conf_path = conf_path,
+		.conf = conf,
+		.epoll = -1,
+		.signals = -1,
+		.ticks = -1,
+		.now_ms = monotonic_ms(),
+	};
+	int err;
+
+	d.started_ms = d.now_ms;
+	log_set_level(conf->log.level);
+	err = witness_init() ? -ENOMEM : daemon_open(&d);
+	if (!err) {
+		log_notice("version %s: queue %u", SIPALG_VERSION,
+			   d.queue.number);
+		sd_notify(0, "READY=1");
+		loop(&d);
+		sd_notify(0, "STOPPING=1");
+		log_notice("stopped; calls and registrations go on");
+	}
+	daemon_close(&d);
+	return err ? 1 : 0;
+}
