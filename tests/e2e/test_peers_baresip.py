@@ -14,7 +14,7 @@ import time
 import pytest
 
 from lib.gateway import ALICE, BOB, MEDIA, PROXY, PUBLIC
-from lib.netns import Namespace
+from lib.netns import Namespace, connect
 from peers import tone, wire
 from peers.baresip import Phone
 from peers.stage import OTHER_HZ, PHONE_HZ, Call, Stage, probe
@@ -51,12 +51,17 @@ def stage(make_stage):
 
 @pytest.fixture
 def second_phone(net, own, tmp_path):
-    """Another baresip, in a namespace of its own on the phones' network."""
+    """Another baresip, in a namespace of its own on the phones' network.
+
+    Ask for it before stage: addresses move to the bridge that joins them.
+    """
     namespace = own(Namespace("phone2"))
-    net.phone.ip(f"addr del {BOB}/24 dev eth0",
-                 "link add eth1 link eth0 type macvlan mode bridge",
-                 f"link set eth1 netns {namespace.name}")
-    namespace.ip(f"addr add {BOB}/24 dev eth1", "link set eth1 up",
+    connect(net.phone, "port2", namespace, "eth0")
+    net.phone.ip("link add lan type bridge forward_delay 0", "link set lan up",
+                 "link set port2 master lan", "link set eth0 master lan",
+                 "addr flush dev eth0", f"addr add {ALICE}/24 dev lan",
+                 "route add default via 192.168.1.1")
+    namespace.ip(f"addr add {BOB}/24 dev eth0",
                  "route add default via 192.168.1.1")
     return own(Phone(namespace, tmp_path / "second", BOB, "carol", PROXY,
                      SECOND_HZ)).start()
@@ -169,7 +174,7 @@ def test_call_to_nobody_fails(stage):
     assert closed and closed["param"].startswith("404"), closed
 
 
-def test_two_phones_on_one_port(stage, second_phone):
+def test_two_phones_on_one_port(second_phone, stage):
     """Both use 5060; each is called at its own public port."""
     assert second_phone.register(), second_phone.log()
     public = {registered(stage.net, host) for host in (ALICE, BOB)}
@@ -189,7 +194,7 @@ def registered(net, host):
     return after.src
 
 
-def test_call_between_two_inside(stage, second_phone):
+def test_call_between_two_inside(second_phone, stage):
     """By way of the provider; the voice stays inside (media.keep_local)."""
     assert second_phone.register(), second_phone.log()
     call = Call(stage, stage.phone, second_phone).talk(TALK_S)

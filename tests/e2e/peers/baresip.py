@@ -15,7 +15,7 @@ import time
 
 CONTROL_PORT = 4444
 START_S = 10
-STOP_S = 5
+STOP_S = 2
 
 # ausine knows two channels only. sndfile records; the player before it only
 # has to exist, and aubridge is one that needs no sound card.
