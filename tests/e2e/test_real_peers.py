@@ -84,5 +84,4 @@ def test_no_call_is_lost_under_load(daemon, net, sipp, register):
     assert daemon.queued() - queue >= 2 * 6 * CALLS
     dropped = daemon.status()["queues"][0]
     assert dropped["dropped"] == dropped["user_dropped"] == 0
-    status = daemon.status()
-    assert status["calls"] == 0 and status["media_mappings"] == 0
+    assert daemon.status()["media_mappings"] == 0
