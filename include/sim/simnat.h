@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <uthash.h>
 
+#include "conf/conf.h"
 #include "state/nat.h"
 
 /*
@@ -132,5 +133,14 @@ void simnat_fail(struct simnat *sim, enum simnat_call call, unsigned int skip,
  */
 int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 		struct tuple *out);
+
+/**
+ * simnat_is_queued() - The rules bring a packet to the daemon
+ *
+ * As sipalgd --print-rules has them, interfaces apart; others go their way
+ * unseen.
+ */
+bool simnat_is_queued(const struct conf *conf, enum nat_side side,
+		      const struct tuple *t);
 
 #endif

@@ -382,3 +382,16 @@ int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 						     : &key->owner->lan.tuple);
 	return 0;
 }
+
+bool simnat_is_queued(const struct conf *conf, enum nat_side side,
+		      const struct tuple *t)
+{
+	const struct ports *sip = &conf->sip.ports;
+
+	if (side == NAT_SIDE_LAN)
+		return ports_contain(sip, t->src.port) ||
+		       ports_contain(sip, t->dst.port);
+	return side == NAT_SIDE_WAN &&
+	       (ports_contain(&conf->sip.signalling_ports, t->dst.port) ||
+		ports_contain(sip, t->src.port));
+}

@@ -85,7 +85,9 @@ static const char help[] =
 	"none of\n"
 	"the gateway's. What OUT holds is what would leave the gateway. "
 	"Simulated are\n"
-	"  - the rewriting of SIP, by the same code as in sipalgd;\n"
+	"  - the rules that select SIP by its ports, and its rewriting, by the "
+	"same\n"
+	"    code as in sipalgd;\n"
 	"  - conntrack: entries made by that code, and by masquerading for all "
 	"other\n"
 	"    UDP and TCP from inside to outside; their timeouts follow the "
@@ -247,23 +249,30 @@ static void put_json(const struct replay *r, const struct decision *d)
 	json_decref(line);
 }
 
+static struct decision decide(struct replay *r, const uint8_t *data, size_t len)
+{
+	enum nat_side side = NAT_SIDE_OTHER;
+	struct packet pkt;
+
+	if (packet_parse(data, len, &pkt) == PACKET_OK) {
+		side = side_of(r, &pkt.tuple);
+		if (!simnat_is_queued(&r->conf, side, &pkt.tuple))
+			return (struct decision){ .reason =
+							  COUNTER_not_for_us };
+	}
+	return alg_packet(r->alg, data, len, side, r->sim.now_ms);
+}
+
 static void replay_frame(struct replay *r, const struct pcap_pkthdr *header,
 			 const uint8_t *frame)
 {
 	struct decision d = { .reason = COUNTER_other_protocol };
-	struct packet pkt;
 	size_t at;
 
-	if (find_ip(r->link, frame, header->caplen, &at)) {
-		const uint8_t *data = frame + at;
-		size_t len = header->caplen - at;
-
-		packet_parse(data, len, &pkt);
-		d = alg_packet(r->alg, data, len, side_of(r, &pkt.tuple),
-			       r->sim.now_ms);
-	} else {
+	if (find_ip(r->link, frame, header->caplen, &at))
+		d = decide(r, frame + at, header->caplen - at);
+	else
 		at = header->caplen; /* nothing in it to translate */
-	}
 	if (r->json)
 		put_json(r, &d);
 	if (!d.drop)
