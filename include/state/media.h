@@ -78,7 +78,7 @@ void media_free(struct media *m);
 
 /**
  * stream_get() - The stream of an inside endpoint; reserves ports for a new one
- * @inside_rtp, @inside_rtcp: Endpoints of the inside host
+ * @inside_rtp, @inside_rtcp: Endpoints of the inside host; no RTCP: port 0
  * @type:	"audio"
  *
  * The inside port is kept if it is one of media.rtp_ports and free with the one
@@ -98,11 +98,14 @@ void stream_put(struct media *m, struct stream *stream);
 struct stream *stream_find_public(const struct media *m,
 				  const struct endpoint *public_rtp);
 
+/** stream_public_rtcp() - The port above RTP's; RTP's own where the inside host
+ * has both on one port (RFC 5761) */
 static inline struct endpoint stream_public_rtcp(const struct stream *s)
 {
 	struct endpoint end = s->public_rtp;
 
-	end.port++;
+	if (!endpoint_eq(&s->inside_rtcp, &s->inside_rtp))
+		end.port++;
 	return end;
 }
 

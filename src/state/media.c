@@ -90,7 +90,7 @@ struct stream *stream_get(struct media *m, const struct addr *public_addr,
 		return s;
 	}
 	if (ports_contain(reserved, inside_rtp->port) ||
-	    ports_contain(reserved, inside_rtcp->port)) {
+	    (inside_rtcp->port && ports_contain(reserved, inside_rtcp->port))) {
 		counter_add(m->counters, COUNTER_media_reserved_port);
 		return NULL;
 	}
