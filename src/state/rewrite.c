@@ -9,8 +9,19 @@
 
 /* A URI without a port means this one: RFC 3261 19.1.2 */
 #define SIP_PORT 5060
+#define SIPS_PORT 5061
 
 /* ---- inside -> public ---- */
+
+/* A message opens no port of another service: NAT slipstreaming. The list is
+ * made for media and so holds the ports of SIP itself, which are meant here.
+ */
+static bool may_announce(const struct conf *conf, uint16_t port)
+{
+	return port == SIP_PORT || port == SIPS_PORT ||
+	       ports_contain(&conf->sip.ports, port) ||
+	       !ports_contain(&conf->media.reserved_ports, port);
+}
 
 /* The public port of an inside host's own port. A mapping is made where the
  * port is announced to be reached, not where it only names somebody.
@@ -28,6 +39,8 @@ static uint16_t public_port(const struct rewrite *rw, enum site_group group,
 	if (group == SITE_GROUP_IDENTITY)
 		*map = mapping_find_inside(rw->bindings, flow->lan.proto,
 					   &inside, public_addr);
+	else if (!may_announce(rw->bindings->conf, port))
+		*map = NULL;
 	else
 		*map = mapping_get(rw->bindings, flow->lan.proto, &inside,
 				   public_addr);
