@@ -133,6 +133,9 @@ void conf_print(const struct conf *conf, FILE *out);
  */
 bool conf_interface_matches(const struct conf_names *list, const char *name);
 
+/** conf_glob_matches() - @text matches one of the globs, as glob(7) says */
+bool conf_glob_matches(const struct conf_names *globs, struct span text);
+
 /** conf_networks_contain() - @a lies in one of the networks */
 bool conf_networks_contain(const struct conf_networks *list,
 			   const struct addr *a);

@@ -7,7 +7,7 @@
 
 #include "base/span.h"
 
-/** MESSAGE_HEADERS - Header lines in one message; more are "too many" */
+/** MESSAGE_HEADERS - Fields of interest in one message; more are "too many" */
 #define MESSAGE_HEADERS 256
 
 /**
@@ -90,7 +90,7 @@ enum message_status {
  * @body:	After the empty line, as long as Content-Length says (over
  *		datagrams: what is beyond is no part of the message, RFC 3261
  *		18.3)
- * @count, @line: Header fields in order
+ * @count, @line: Header fields that enum sip_header names, in order
  * @first:	Index of the first field of that name, or MESSAGE_HEADERS
  */
 struct message {

@@ -46,13 +46,15 @@ enum site_group {
  * @group:	See enum site_group
  * @rule:	What to do, by enum site_flow
  * @top_only:	Only the first value of the first field
+ * @any_host:	It may name any inside host that has a mapping, not only the one
+ *		that the message is from or to
  */
 struct site {
 	enum sip_header header;
 	const char *name;
 	enum site_group group;
 	enum site_rule rule[SITE_FLOWS];
-	bool top_only;
+	bool top_only, any_host;
 };
 
 /** site_table - Every site; ends with a row without a name */

@@ -77,6 +77,7 @@ struct public_key {
  * @in, @out:	Its two keys; never change them in place
  * @flows:	Flows that use it
  * @holds:	Registrations that need it
+ * @bypassed:	Its host is one of bypass.user_agents
  * @undo_count, @undo_next: Texts remembered, and the next place to use
  * @notes:	NULL until two texts would be written alike
  */
@@ -84,6 +85,7 @@ struct mapping {
 	struct mapping_key in;
 	struct public_key out;
 	unsigned int flows, holds;
+	bool bypassed;
 	uint8_t undo_count, undo_next;
 	struct undo undo[MAPPING_UNDO];
 	struct notes *notes;
@@ -237,7 +239,12 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 struct peer *peer_allow(struct bindings *b, const struct addr *inside,
 			const struct addr *remote, uint64_t until_ms);
 
-/** peer_is_allowed() - By time, by hold, or by sip.inbound_from */
+/** peer_is_known() - The inside host has to do with @remote: lately, or by a
+ * registration or call */
+bool peer_is_known(const struct bindings *b, const struct addr *inside,
+		   const struct addr *remote, uint64_t now_ms);
+
+/** peer_is_allowed() - It is known, or sip.inbound_from lets it in */
 bool peer_is_allowed(const struct bindings *b, const struct addr *inside,
 		     const struct addr *remote, uint64_t now_ms);
 

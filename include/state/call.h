@@ -31,8 +31,8 @@
  *
  * A call ends with its last dialog: when BYE is answered, when the INVITE
  * fails, or when nothing is heard for long. It then stays in the table for
- * some seconds without any pinhole, so that an INVITE sent again with
- * credentials finds its ports.
+ * some seconds with nothing open, so that late and repeated messages are not
+ * taken for a new one.
  */
 
 /** CALL_MEDIA - m= lines a call may have mapped */
@@ -115,7 +115,11 @@ struct call {
 	char key[];
 };
 
-/** struct calls - All calls, the one longest unused first */
+/**
+ * struct calls - All calls
+ * @list:	The one longest unused first
+ * @live:	How many are not ended
+ */
 struct calls {
 	const struct conf *conf;
 	struct bindings *bindings;
@@ -123,6 +127,7 @@ struct calls {
 	struct counters *counters;
 	struct timer_wheel *wheel;
 	struct call *table, *list;
+	unsigned int live;
 };
 
 void calls_free(struct calls *calls);

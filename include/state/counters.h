@@ -27,7 +27,7 @@
 	X(not_for_us, "Packets between networks that we do not translate")     \
 	X(stranger, "Packets from outside that belong to no mapping")          \
 	X(not_allowed, "Packets to a mapping from a host it is closed to")     \
-	X(bypassed, "Packets passed because the mode is bypass")               \
+	X(bypassed, "Packets passed because of gateway.mode or bypass.*")      \
 	X(observed, "Messages that active mode would have rewritten")          \
 	X(dropped_malformed, "Malformed messages dropped (sip.on_malformed)")  \
 	X(no_mapping, "Messages passed because no mapping could be made")      \

@@ -2,6 +2,7 @@
 #include "conf/conf.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 
 #include "conf/inifile.h"
@@ -263,14 +264,11 @@ static const struct conf_row rows[] = {
 	      NULL) },
 
 	{ ROW(bypass, phones, networks, "",
-	      "Inside networks that are left alone",
-	      "bypass lists are not active in this version") },
+	      "Inside networks that are left alone", NULL) },
 	{ ROW(bypass, peers, networks, "",
-	      "Outside networks that are left alone",
-	      "bypass lists are not active in this version") },
+	      "Outside networks that are left alone", NULL) },
 	{ ROW(bypass, user_agents, globs, "",
-	      "User-Agent patterns (* and ?) that are left alone",
-	      "bypass lists are not active in this version") },
+	      "User-Agent patterns (* and ?) that are left alone", NULL) },
 
 	{ ROW(control, socket, path, "/run/sipalgd/control.sock",
 	      "Socket for sipalgctl", NULL) },
@@ -605,6 +603,18 @@ bool conf_interface_matches(const struct conf_names *list, const char *name)
 
 		if (entry[len] ? !strncmp(entry, name, len)
 			       : !strcmp(entry, name))
+			return true;
+	}
+	return false;
+}
+
+bool conf_glob_matches(const struct conf_names *globs, struct span text)
+{
+	char name[4 * CONF_NAME_MAX];
+
+	span_copy(name, sizeof(name), text);
+	for (unsigned int i = 0; i < globs->count; i++) {
+		if (!fnmatch(globs->name[i], name, 0))
 			return true;
 	}
 	return false;

@@ -34,15 +34,15 @@ static json_t *status(void *arg, const json_t *request)
 	const struct alg *alg = d->alg;
 
 	(void)request;
-	return json_pack(
-		"{s:s, s:s, s:I, s:o, s:i, s:i, s:i, s:i}", "version",
-		SIPALG_VERSION, "mode", mode_name(d->conf->gateway.mode),
-		"uptime_s", (json_int_t)((d->now_ms - d->started_ms) / 1000),
-		"queues", queues(d), "flows",
-		(int)HASH_CNT(by_lan, alg->bindings.by_lan), "registrations",
-		(int)alg->registrations.count, "calls",
-		(int)HASH_COUNT(alg->calls.table), "media_mappings",
-		(int)HASH_CNT(by_public, alg->media.by_public));
+	return json_pack("{s:s, s:s, s:I, s:o, s:i, s:i, s:i, s:i}", "version",
+			 SIPALG_VERSION, "mode",
+			 mode_name(d->conf->gateway.mode), "uptime_s",
+			 (json_int_t)((d->now_ms - d->started_ms) / 1000),
+			 "queues", queues(d), "flows",
+			 (int)HASH_CNT(by_lan, alg->bindings.by_lan),
+			 "registrations", (int)alg->registrations.count,
+			 "calls", (int)alg->calls.live, "media_mappings",
+			 (int)HASH_CNT(by_public, alg->media.by_public));
 }
 
 static json_t *stats(void *arg, const json_t *request)

@@ -142,41 +142,54 @@ static bool parse_request_line(struct span line, struct message *msg)
 	return msg->request_uri.len;
 }
 
+/* One header line; what it says is kept if it is a field we read */
+static enum message_status parse_field(struct span line, struct message *msg,
+				       struct sip_line **last)
+{
+	const char *colon = span_chr(line, ':');
+	enum sip_header id = SIP_OTHER;
+
+	*last = NULL;
+	if (colon)
+		id = header_from(span_trim(span_between(line.ptr, colon)));
+	if (id == SIP_OTHER)
+		return MESSAGE_OK;
+	if (msg->count == MESSAGE_HEADERS)
+		return MESSAGE_TOO_MANY_HEADERS;
+	*last = &msg->line[msg->count];
+	(*last)->id = id;
+	(*last)->value = span_trim(span_between(colon + 1, span_end(line)));
+	if (msg->first[id] == MESSAGE_HEADERS)
+		msg->first[id] = (uint16_t)msg->count;
+	msg->count++;
+	return MESSAGE_OK;
+}
+
 /* Header fields up to and with the empty line */
 static enum message_status parse_header(struct span *rest, struct message *msg)
 {
+	enum message_status status;
+	struct sip_line *last = NULL;
 	struct span line;
+	bool first = true;
 
 	while (take_line(rest, &line)) {
-		const char *colon;
-		struct sip_line *field;
+		bool folded =
+			line.len && (line.ptr[0] == ' ' || line.ptr[0] == '\t');
 
 		if (!line.len)
 			return MESSAGE_OK;
-		if (line.ptr[0] == ' ' || line.ptr[0] == '\t') {
-			if (!msg->count)
-				return MESSAGE_BAD_HEADER;
-			field = &msg->line[msg->count - 1];
-			field->value = span_trim(
-				span_between(field->value.ptr, span_end(line)));
-			continue;
+		if (folded && first)
+			return MESSAGE_BAD_HEADER;
+		first = false;
+		if (!folded) {
+			status = parse_field(line, msg, &last);
+			if (status != MESSAGE_OK)
+				return status;
+		} else if (last) {
+			last->value = span_trim(
+				span_between(last->value.ptr, span_end(line)));
 		}
-		if (msg->count == MESSAGE_HEADERS)
-			return MESSAGE_TOO_MANY_HEADERS;
-		field = &msg->line[msg->count];
-		/* A line that is no field stays, and its folds with it */
-		field->id = SIP_OTHER;
-		field->value = line;
-		colon = span_chr(line, ':');
-		if (colon) {
-			field->id = header_from(
-				span_trim(span_between(line.ptr, colon)));
-			field->value = span_trim(
-				span_between(colon + 1, span_end(line)));
-		}
-		if (msg->first[field->id] == MESSAGE_HEADERS)
-			msg->first[field->id] = (uint16_t)msg->count;
-		msg->count++;
 	}
 	return MESSAGE_BAD_END;
 }

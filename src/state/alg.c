@@ -45,6 +45,25 @@ static bool is_crossing(const struct alg *alg, const struct tuple *lan)
 	       !ops->is_own(ctx, &lan->dst.addr);
 }
 
+/* Other ports than sip.ports are none of ours (a provider may mean it so),
+ * unless the host there is known to talk SIP with the one inside
+ */
+static bool is_sip_port(const struct alg *alg, const struct tuple *lan,
+			uint64_t now_ms)
+{
+	return ports_contain(&alg->conf->sip.ports, lan->dst.port) ||
+	       peer_is_known(&alg->bindings, &lan->src.addr, &lan->dst.addr,
+			     now_ms);
+}
+
+/* bypass.phones, bypass.peers: as if we were not there */
+static bool is_bypassed(const struct alg *alg, const struct addr *inside,
+			const struct addr *remote)
+{
+	return conf_networks_contain(&alg->conf->bypass.phones, inside) ||
+	       conf_networks_contain(&alg->conf->bypass.peers, remote);
+}
+
 static struct flow *find_flow(struct alg *alg, struct arrival *in,
 			      enum counter *why)
 {
@@ -54,9 +73,18 @@ static struct flow *find_flow(struct alg *alg, struct arrival *in,
 	*why = COUNTER_not_for_us;
 	if (in->side == NAT_SIDE_OTHER)
 		return NULL;
-	if (!is_outbound(in))
-		return flow_inbound(&alg->bindings, t, in->now_ms, why);
-	if (!is_crossing(alg, t))
+	if (!is_outbound(in)) {
+		flow = flow_inbound(&alg->bindings, t, in->now_ms, why);
+		if (!flow ||
+		    !is_bypassed(alg, &flow->lan.src.addr, &t->src.addr))
+			return flow;
+		*why = COUNTER_bypassed;
+		return NULL;
+	}
+	if (!is_crossing(alg, t) || !is_sip_port(alg, t, in->now_ms))
+		return NULL;
+	*why = COUNTER_bypassed;
+	if (is_bypassed(alg, &t->src.addr, &t->dst.addr))
 		return NULL;
 	flow = flow_outbound(&alg->bindings, t, in->now_ms, why);
 	if (flow)
@@ -161,6 +189,20 @@ static void handle_call(struct alg *alg, struct arrival *in)
 
 /* ---- the message ---- */
 
+/* bypass.user_agents: what an inside host last said of itself counts, also for
+ * its messages that do not say it, and for those to it
+ */
+static bool is_bypassed_agent(const struct alg *alg, const struct arrival *in)
+{
+	struct span agent = message_value(&alg->msg, SIP_USER_AGENT);
+	struct mapping *map = in->flow->map;
+
+	if (alg->conf->bypass.user_agents.count && is_outbound(in) && agent.ptr)
+		map->bypassed = conf_glob_matches(
+			&alg->conf->bypass.user_agents, agent);
+	return map->bypassed;
+}
+
 static void handle_register(struct alg *alg, struct arrival *in)
 {
 	bool request = message_is_request(&alg->msg);
@@ -232,6 +274,8 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 	message = message_parse(in->pkt.payload, &alg->msg);
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
+	if (is_bypassed_agent(alg, in))
+		return pass(COUNTER_bypassed);
 	in->shown = addr_is_set(&alg->conf->gateway.advertised_address)
 			    ? alg->conf->gateway.advertised_address
 			    : in->flow->wan.dst.addr;

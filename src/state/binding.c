@@ -552,18 +552,23 @@ struct peer *peer_allow(struct bindings *b, const struct addr *inside,
 	return peer;
 }
 
+bool peer_is_known(const struct bindings *b, const struct addr *inside,
+		   const struct addr *remote, uint64_t now_ms)
+{
+	const struct peer *peer = peer_find(b, inside, remote);
+
+	return peer && (peer->holds || peer->until_ms >= now_ms);
+}
+
 bool peer_is_allowed(const struct bindings *b, const struct addr *inside,
 		     const struct addr *remote, uint64_t now_ms)
 {
-	const struct peer *peer;
-
 	if (b->conf->sip.inbound_from == CONF_INBOUND_ANY)
 		return true;
 	if (b->conf->sip.inbound_from == CONF_INBOUND_LIST &&
 	    conf_networks_contain(&b->conf->sip.inbound_networks, remote))
 		return true;
-	peer = peer_find(b, inside, remote);
-	return peer && (peer->holds || peer->until_ms >= now_ms);
+	return peer_is_known(b, inside, remote, now_ms);
 }
 
 void bindings_free(struct bindings *b)

@@ -63,24 +63,29 @@ static void dialog_free(struct call *call, struct dialog *dialog)
 	free(dialog);
 }
 
-/* Close all that the call has open, and let its ports rest */
+/* Close all that the call has open, and give its ports and peers back */
 static void call_close(struct calls *calls, struct call *call)
 {
 	while (call->dialogs)
 		dialog_free(call, call->dialogs);
 	pinhole_begin(call->pinholes);
 	pinhole_sweep(calls->media, &call->pinholes);
+	for (int i = 0; i < CALL_MEDIA; i++) {
+		if (call->stream[i])
+			stream_put(calls->media, call->stream[i]);
+		call->stream[i] = NULL;
+	}
+	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++) {
+		call->peer[i]->holds--;
+		call->peer[i] = NULL;
+	}
 }
 
 static void call_free(struct calls *calls, struct call *call)
 {
 	call_close(calls, call);
-	for (int i = 0; i < CALL_MEDIA; i++) {
-		if (call->stream[i])
-			stream_put(calls->media, call->stream[i]);
-	}
-	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++)
-		call->peer[i]->holds--;
+	if (call->state != CALL_ENDED)
+		calls->live--;
 	timer_stop(calls->wheel, &call->timer);
 	HASH_DELETE(hh, calls->table, call);
 	DL_DELETE(calls->list, call);
@@ -94,6 +99,7 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 	if (call->state == CALL_ENDED)
 		return;
 	call->state = CALL_ENDED;
+	calls->live--;
 	counter_add(calls->counters, COUNTER_calls_ended);
 	call_close(calls, call);
 	call->due_ms = now_ms + TRANSACTION_MS;
@@ -145,6 +151,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 	call->timer.fire = call_fire;
 	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);
 	DL_APPEND(calls->list, call);
+	calls->live++;
 	counter_add(calls->counters, COUNTER_calls_started);
 	return call;
 }
@@ -184,7 +191,8 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 		DL_APPEND(calls->list, call);
 	}
 	/* Also for what comes in: who was let in may go on */
-	call_add_peer(calls, call, flow, now_ms);
+	if (call->state != CALL_ENDED || (request && msg->method == SIP_INVITE))
+		call_add_peer(calls, call, flow, now_ms);
 	return call;
 }
 
@@ -577,7 +585,7 @@ static void describe_in(struct calls *calls, const struct flow *flow,
 			const struct desc *desc, struct media_end *ends,
 			const struct addr *shown, struct edit_list *edits)
 {
-	struct addr session = { 0 };
+	struct addr session = { 0 }, origin = { 0 };
 
 	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
 		struct swap swap = { .old = read_end(desc, i) };
@@ -586,8 +594,9 @@ static void describe_in(struct calls *calls, const struct flow *flow,
 			continue;
 		if (hairpin(calls, flow, shown, &swap)) {
 			edit_media(edits, desc, i, &swap, &swap.new.rtp.addr);
+			origin = swap.new.rtp.addr;
 			if (!desc->media[i].conn.text.ptr)
-				session = swap.new.rtp.addr;
+				session = origin;
 			continue;
 		}
 		if (!is_outside(calls, &swap.old.rtp))
@@ -598,6 +607,8 @@ static void describe_in(struct calls *calls, const struct flow *flow,
 	}
 	if (addr_is_set(&session))
 		edit_addr(edits, "c=", &desc->conn, &session);
+	if (addr_is_set(&origin) && addr_eq(&desc->origin.addr, shown))
+		edit_addr(edits, "o=", &desc->origin, &origin);
 }
 
 /* A stream on hold by 0.0.0.0 goes back to where it was: keep that open */
@@ -720,8 +731,10 @@ static void on_request(struct calls *calls, struct call *call,
 {
 	switch (msg->method) {
 	case SIP_INVITE:
-		if (call->state == CALL_ENDED)
+		if (call->state == CALL_ENDED) {
 			call->state = CALL_TRYING;
+			calls->live++;
+		}
 		if (!d)
 			set_due(calls, call, now_ms, RINGING_MS);
 		break;

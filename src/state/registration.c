@@ -12,7 +12,7 @@
 /* A REGISTER that is never answered is forgotten: Timer F */
 #define TRANSACTION_MS 32000
 /* The mapping outlives the binding by so much: the answer's way and ours */
-#define GRACE_S 10
+#define GRACE_S 1
 /* Longest address of record */
 #define AOR_MAX 512
 /* Both addresses, at the start of a set's key */

@@ -82,6 +82,29 @@ static bool is_host_of(const struct rewrite *rw, const struct hostport *hp)
 	return addr_eq(&hp->addr, &rw->flow->lan.src.addr);
 }
 
+/* Another inside host than the message's: only if it has a mapping already */
+static void map_other(struct rewrite *rw, const struct site *site,
+		      const struct hostport *hp)
+{
+	struct endpoint inside = { hp->addr, hp->port ? hp->port : SIP_PORT };
+	struct mapping *map =
+		mapping_find_inside(rw->bindings, rw->flow->lan.proto, &inside,
+				    &rw->flow->wan.dst.addr);
+	char text[ENDPOINT_TEXT_MAX];
+	uint16_t port;
+	size_t len;
+
+	if (!map)
+		return;
+	port = map->out.public_end.port;
+	if (!hp->port && port == SIP_PORT)
+		port = 0;
+	if (!mapping_remember(map, site->group, port, hp->text, 0))
+		return;
+	len = format(text, &rw->shown, port);
+	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
+}
+
 static void map_out(struct rewrite *rw, const struct site *site,
 		    const struct hostport *hp)
 {
@@ -96,8 +119,10 @@ static void map_out(struct rewrite *rw, const struct site *site,
 				 rw->branch);
 		return;
 	}
-	if (!is_host_of(rw, hp))
+	if (!is_host_of(rw, hp)) {
+		map_other(rw, site, hp);
 		return;
+	}
 	port = port_to_write(rw, site->group, hp, &map);
 	if (!map ||
 	    !mapping_remember(map, site->group, port, hp->text, rw->branch))
@@ -108,22 +133,26 @@ static void map_out(struct rewrite *rw, const struct site *site,
 
 /* ---- public -> inside ---- */
 
-/* The mapping of this flow's inside host that @hp names; NULL if none */
+/* The mapping that @hp names, of the flow's inside host or, where the site may
+ * name others, of any; NULL if none
+ */
 static struct mapping *map_named(const struct rewrite *rw,
-				 enum site_group group,
+				 const struct site *site,
 				 const struct hostport *hp)
 {
 	const struct flow *flow = rw->flow;
 	struct endpoint end = { flow->wan.dst.addr,
 				hp->port ? hp->port : SIP_PORT };
+	bool identity = site->group == SITE_GROUP_IDENTITY;
 	struct mapping *map;
 
-	if (group == SITE_GROUP_IDENTITY || end.port == flow->wan.dst.port)
+	if (end.port == flow->wan.dst.port || (identity && !hp->port))
 		return flow->map;
 	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
-	if (!map || !addr_eq(&map->in.inside.addr, &flow->lan.src.addr))
-		return NULL;
-	return map;
+	if (map && (site->any_host ||
+		    addr_eq(&map->in.inside.addr, &flow->lan.src.addr)))
+		return map;
+	return identity ? flow->map : NULL;
 }
 
 /*
@@ -138,7 +167,7 @@ static size_t inside_text(const struct rewrite *rw, enum site_group group,
 	uint16_t port = map->in.inside.port;
 
 	if (group == SITE_GROUP_IDENTITY && hp->port &&
-	    hp->port != rw->flow->wan.dst.port)
+	    hp->port != rw->flow->wan.dst.port && map == rw->flow->map)
 		return 0;
 	if (!hp->port && (group == SITE_GROUP_IDENTITY || port == SIP_PORT))
 		port = 0;
@@ -156,7 +185,7 @@ static bool restore(struct rewrite *rw, const struct site *site,
 
 	if (!addr_eq(&hp->addr, &rw->shown))
 		return false;
-	map = map_named(rw, site->group, hp);
+	map = map_named(rw, site, hp);
 	if (!map)
 		return false;
 	undo = mapping_recall(map, site->group, hp->port, rw->branch);
@@ -186,9 +215,14 @@ static void doubt(struct rewrite *rw)
 	counter_add(rw->bindings->counters, COUNTER_values_in_doubt);
 }
 
-static bool is_ours(const struct rewrite *rw, const struct hostport *hp)
+static bool is_ours(const struct rewrite *rw, const struct site *site,
+		    const struct hostport *hp)
 {
-	return addr_eq(&hp->addr, &rw->shown) || is_host_of(rw, hp);
+	const struct nat *nat = rw->bindings->nat;
+
+	return addr_eq(&hp->addr, &rw->shown) || is_host_of(rw, hp) ||
+	       (site->any_host && addr_is_set(&hp->addr) &&
+		nat->ops->is_inside(nat->ctx, &hp->addr));
 }
 
 static void rewrite_uri(struct rewrite *rw, const struct site *site,
@@ -196,7 +230,7 @@ static void rewrite_uri(struct rewrite *rw, const struct site *site,
 {
 	struct hostport hp;
 
-	if (!uri.len || !uri_hostport(uri, &hp) || !is_ours(rw, &hp))
+	if (!uri.len || !uri_hostport(uri, &hp) || !is_ours(rw, site, &hp))
 		return;
 	if (witness_uri(uri, &hp))
 		apply(rw, site, rule, &hp);
@@ -237,7 +271,7 @@ static void rewrite_via(struct rewrite *rw, const struct site *site,
 {
 	struct via via;
 
-	if (!via_parse(value, &via) || !is_ours(rw, &via.sent_by))
+	if (!via_parse(value, &via) || !is_ours(rw, site, &via.sent_by))
 		return;
 	if (!witness_via(value, &via)) {
 		doubt(rw);
