@@ -13,7 +13,7 @@ from lib.gateway import ALICE, BOB, PROXY, PROXY2, STRANGER
 short = pytest.mark.sysctl(nf_conntrack_udp_timeout=2,
                            nf_conntrack_udp_timeout_stream=2)
 GONE_S = 5  # a mapping's end may take the kernel's 2 s and a little
-GRACE_S = 12  # for a refresh that comes late
+GRACE_S = 8  # for a refresh that comes late
 
 
 def invite_blocked(line, sender=None):
@@ -81,7 +81,9 @@ def test_reachable_while_the_daemon_is_down(daemon, line):
 @short
 def test_unreachable_once_the_registration_lapsed(daemon, line):
     line.register(expires=3)
-    Call(line).invite_in()
+    call = Call(line)
+    call.invite_in()
+    call.fail_out(486)  # a call under way would keep its peer let in
     time.sleep(3 + GRACE_S)
     invite_blocked(line)
 
