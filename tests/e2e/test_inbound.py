@@ -89,6 +89,28 @@ def test_unreachable_once_the_registration_lapsed(daemon, line):
 
 
 @short
+def test_outside_cannot_prolong_a_registration_by_calling(daemon, line):
+    """INVITEs that the phone never answers are no reason to stay open."""
+    line.register(expires=3)
+    Call(line).invite_in()
+    time.sleep(3 + GRACE_S)
+    invite_blocked(line)
+
+
+@short
+def test_a_call_outlives_the_registration(daemon, line):
+    """The phone rings: 200, ACK and BYE must still come through."""
+    line.register(expires=3)
+    call = Call(line)
+    call.invite_in()
+    call.answer_out(180)
+    time.sleep(3 + GRACE_S)
+    call.answer_out(200)
+    call.ack_in()
+    call.from_server("BYE")
+
+
+@short
 def test_the_granted_expiry_counts(daemon, line):
     seen = line.out(line.phone.register(expires=3600))
     line.into(line.server.respond(
