@@ -40,7 +40,8 @@ static inline struct span span_between(const char *from, const char *to)
 
 static inline const char *span_end(struct span s)
 {
-	return s.ptr + s.len;
+	/* NULL + 0 is undefined, and where nothing is, its end is NULL too */
+	return s.len ? s.ptr + s.len : s.ptr;
 }
 
 static inline bool span_eq(struct span a, struct span b)
