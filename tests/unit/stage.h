@@ -68,7 +68,7 @@ static inline struct endpoint stage_end(const char *text)
 {
 	const char *colon = strrchr(text, ':');
 	struct endpoint end = { 0 };
-	uint64_t port;
+	uint64_t port = 0;
 
 	stage_need(colon && !addr_parse(span_between(text, colon), &end.addr) &&
 		   !span_to_uint(span_from_str(colon + 1), UINT16_MAX, &port));
