@@ -148,6 +148,10 @@ static struct mapping *map_named(const struct rewrite *rw,
 
 	if (end.port == flow->wan.dst.port || (identity && !hp->port))
 		return flow->map;
+	/* A port without a mapping was kept, and may be another's outside */
+	if (identity &&
+	    mapping_recall(flow->map, site->group, hp->port, rw->branch))
+		return flow->map;
 	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
 	if (map && (site->any_host ||
 		    addr_eq(&map->in.inside.addr, &flow->lan.src.addr)))
