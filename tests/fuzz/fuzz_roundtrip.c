@@ -92,14 +92,20 @@ struct texts {
 	} text[TEXTS];
 };
 
+/* No port may be written as 5060's, which is 5061, and From and To keep a port
+ * that has no mapping, such as 5061: these are one
+ */
+static uint16_t port_class(uint16_t port)
+{
+	return !port || port == 5061 ? 5060 : port;
+}
+
 static bool texts_add(struct texts *t, enum site_group group,
 		      const struct hostport *hp)
 {
 	for (unsigned int i = 0; i < t->count; i++) {
-		/* No port may become 5060's, so these are one */
 		if (t->text[i].group == group &&
-		    (t->text[i].port ? t->text[i].port : 5060) ==
-			    (hp->port ? hp->port : 5060))
+		    port_class(t->text[i].port) == port_class(hp->port))
 			return span_eq(t->text[i].text, hp->text);
 	}
 	if (t->count == TEXTS)
