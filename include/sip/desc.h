@@ -102,6 +102,9 @@ enum desc_status desc_parse(struct span body, struct desc *desc);
 const struct desc_addr *desc_media_addr(const struct desc *desc,
 					unsigned int i);
 
+/** desc_media_is_rtp() - It carries RTP, and so perhaps RTCP */
+bool desc_media_is_rtp(const struct desc_media *media);
+
 /**
  * desc_media_is_udp() - The transport protocol runs over UDP
  *

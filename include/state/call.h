@@ -7,10 +7,9 @@
 #include <uthash.h>
 
 #include "base/timer.h"
-#include "sip/desc.h"
-#include "sip/edit.h"
 #include "sip/message.h"
 #include "state/binding.h"
+#include "state/describe.h"
 #include "state/media.h"
 
 /*
@@ -35,8 +34,8 @@
  * taken for a new one.
  */
 
-/** CALL_MEDIA - m= lines a call may have mapped */
-#define CALL_MEDIA 8
+/** CALL_STREAMS - Inside media endpoints a call may have mapped */
+#define CALL_STREAMS 16
 /** CALL_PEERS - Remote hosts that may signal to the inside host for a call */
 #define CALL_PEERS 4
 /** CALL_DIALOGS - Forks of one call that are followed; the oldest goes */
@@ -51,23 +50,13 @@ enum call_state {
 };
 
 /**
- * struct media_end - One m= line of one side
- * @rtp:	Not set (port 0): refused, or left alone
- */
-struct media_end {
-	struct endpoint rtp, rtcp;
-	bool mux;
-	uint8_t zero; /* compared as bytes */
-};
-
-/**
  * struct side - What one side of a dialog has said
  * @now, @before: Last, and before that while @open
  * @open:	An offer is under way; its answer makes @now final, its failure
  *		brings @before back
  */
 struct side {
-	struct media_end now[CALL_MEDIA], before[CALL_MEDIA];
+	struct media_end now[DESCRIBE_MEDIA], before[DESCRIBE_MEDIA];
 	bool open;
 };
 
@@ -89,6 +78,7 @@ struct dialog {
  * struct call - A call of an inside host
  * @peer:	Hosts that may signal to the inside host while it lasts
  * @outgoing:	It was the inside host that sent the INVITE
+ * @spoken:	The inside host has said something in it
  * @held:	The last description wants no media in at least one direction
  * @offer:	What the first INVITE said: where each dialog begins
  * @stream:	Public ports it has reserved; slots may be NULL
@@ -101,10 +91,10 @@ struct dialog {
 struct call {
 	struct peer *peer[CALL_PEERS];
 	enum call_state state;
-	bool outgoing, held;
-	struct media_end offer[CALL_MEDIA];
+	bool outgoing, spoken, held;
+	struct media_end offer[DESCRIBE_MEDIA];
 	struct dialog *dialogs;
-	struct stream *stream[CALL_MEDIA];
+	struct stream *stream[CALL_STREAMS];
 	struct pinhole *pinholes;
 	struct timer timer;
 	uint64_t started_ms, expires_ms, heard_ms, due_ms;
@@ -150,20 +140,20 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 /** call_state_name() - As in sipalgctl calls */
 const char *call_state_name(enum call_state state);
 
+/** call_has_media() - It has reserved public ports */
+bool call_has_media(const struct call *call);
+
 /**
- * call_describe() - Take note of a session description, and map its addresses
- * @shown:	The address to write for the public one
- * @edits:	Gets the changes: public endpoints in a description from inside,
- *		inside ones where a description from outside names one of our
- *		own ports (hairpin)
+ * call_describe() - One side has said where it listens
+ * @outbound:	The inside host has
+ * @said:	Its references to streams are taken over
  *
- * Reserves ports and opens pinholes: what the message announces exists when
- * this returns.
+ * Opens and closes pinholes: what the message announces exists in the kernel
+ * when this returns.
  */
 void call_describe(struct calls *calls, struct call *call,
-		   const struct flow *flow, const struct message *msg,
-		   const struct desc *desc, bool outbound,
-		   const struct addr *shown, struct edit_list *edits);
+		   const struct message *msg, bool outbound,
+		   const struct description *said);
 
 /** call_progress() - What the message means for the life of the call; after
  * call_describe() */

@@ -25,19 +25,40 @@
  * compared with those it has, and the difference is made or taken away.
  */
 
+/** STREAM_PAIRS - Port pairs of one m= line ("port/count") that are mapped */
+#define STREAM_PAIRS 4
+
 /**
- * struct stream - A reserved pair of public ports
- * @inside_rtp, @inside_rtcp: What the inside host announced
- * @public_rtp: RTCP has the port above
+ * struct stream_wish - What a stream is asked for with
+ * @rtp, @rtcp:	What the inside host announced; @rtcp.port 0: no RTCP of its own
+ * @pairs:	1 to STREAM_PAIRS pairs of ports, from @rtp on
+ * @type:	"audio"
+ */
+struct stream_wish {
+	struct endpoint rtp, rtcp;
+	unsigned int pairs;
+	struct span type;
+};
+
+struct stream_key {
+	struct endpoint inside_rtp;
+	struct addr public_addr;
+};
+
+/**
+ * struct stream - Reserved public ports
+ * @in:		Its key: what the inside host announced
+ * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
  *
  * One inside endpoint has one public one, also where several calls name it
  * (forking, Replaces): RFC 4787 REQ-1 for media.
  */
 struct stream {
-	struct endpoint inside_rtp, inside_rtcp, public_rtp;
+	struct stream_key in;
+	struct endpoint inside_rtcp, public_rtp;
+	unsigned int pairs, refs;
 	char type[12];
-	unsigned int refs;
 	UT_hash_handle by_inside, by_public;
 };
 
@@ -78,18 +99,15 @@ void media_free(struct media *m);
 
 /**
  * stream_get() - The stream of an inside endpoint; reserves ports for a new one
- * @inside_rtp, @inside_rtcp: Endpoints of the inside host; no RTCP: port 0
- * @type:	"audio"
  *
- * The inside port is kept if it is one of media.rtp_ports and free with the one
+ * The inside port is kept if it is one of media.rtp_ports and free with those
  * above it; even stays even (RFC 4787 REQ-4, RFC 3550 11).
  *
- * Return: NULL if the port is reserved (media.reserved_ports), none is free or
- * memory ran out
+ * Return: NULL if a port is one of media.reserved_ports, none is free, memory
+ * ran out, or the stream has fewer pairs than @wish
  */
 struct stream *stream_get(struct media *m, const struct addr *public_addr,
-			  const struct endpoint *inside_rtp,
-			  const struct endpoint *inside_rtcp, struct span type);
+			  const struct stream_wish *wish);
 
 /** stream_put() - A call needs it no longer; the last one frees the ports */
 void stream_put(struct media *m, struct stream *stream);
@@ -104,7 +122,7 @@ static inline struct endpoint stream_public_rtcp(const struct stream *s)
 {
 	struct endpoint end = s->public_rtp;
 
-	if (!endpoint_eq(&s->inside_rtcp, &s->inside_rtp))
+	if (!endpoint_eq(&s->inside_rtcp, &s->in.inside_rtp))
 		end.port++;
 	return end;
 }

@@ -235,3 +235,8 @@ bool desc_media_is_udp(const struct desc_media *media)
 	       span_case_eq(media->proto, SPAN("udptl")) ||
 	       span_case_eq(media->proto, SPAN("udp"));
 }
+
+bool desc_media_is_rtp(const struct desc_media *media)
+{
+	return span_find(media->proto, SPAN("RTP/")) != NULL;
+}

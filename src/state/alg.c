@@ -155,6 +155,15 @@ static void edit_length(struct alg *alg, struct span digits, const char *site,
 static void rewrite_body(struct alg *alg, struct arrival *in,
 			 const struct body_part *part, struct call *call)
 {
+	const struct describe d = {
+		.media = &alg->media,
+		.flow = in->flow,
+		.desc = &alg->desc,
+		.shown = &in->shown,
+		.edits = &alg->edits,
+	};
+	struct description said;
+
 	if (desc_parse(part->sdp, &alg->desc) != DESC_OK) {
 		counter_add(&alg->counters, COUNTER_media_not_handled);
 		return;
@@ -163,8 +172,11 @@ static void rewrite_body(struct alg *alg, struct arrival *in,
 		counter_add(&alg->counters, COUNTER_values_in_doubt);
 		return;
 	}
-	call_describe(&alg->calls, call, in->flow, &alg->msg, &alg->desc,
-		      is_outbound(in), &in->shown, &alg->edits);
+	if (is_outbound(in))
+		describe_out(&d, call_has_media(call), &said);
+	else
+		describe_in(&d, &said);
+	call_describe(&alg->calls, call, &alg->msg, is_outbound(in), &said);
 	edit_length(alg, part->length, "part Content-Length", part->sdp.ptr);
 	edit_length(alg, message_value(&alg->msg, SIP_CONTENT_LENGTH),
 		    "Content-Length", alg->msg.body.ptr);

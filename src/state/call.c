@@ -70,7 +70,7 @@ static void call_close(struct calls *calls, struct call *call)
 		dialog_free(call, call->dialogs);
 	pinhole_begin(call->pinholes);
 	pinhole_sweep(calls->media, &call->pinholes);
-	for (int i = 0; i < CALL_MEDIA; i++) {
+	for (int i = 0; i < CALL_STREAMS; i++) {
 		if (call->stream[i])
 			stream_put(calls->media, call->stream[i]);
 		call->stream[i] = NULL;
@@ -190,8 +190,10 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 		DL_DELETE(calls->list, call);
 		DL_APPEND(calls->list, call);
 	}
-	/* Also for what comes in: who was let in may go on */
-	if (call->state != CALL_ENDED || (request && msg->method == SIP_INVITE))
+	/* Outside cannot keep its way in open by calls that nobody takes */
+	call->spoken |= outbound;
+	if (call->spoken && (call->state != CALL_ENDED ||
+			     (request && msg->method == SIP_INVITE)))
 		call_add_peer(calls, call, flow, now_ms);
 	return call;
 }
@@ -283,40 +285,53 @@ static void dialog_settle(struct dialog *d, bool accepted)
 static struct stream *call_stream(const struct call *call,
 				  const struct endpoint *inside_rtp)
 {
-	for (int i = 0; i < CALL_MEDIA; i++) {
+	for (int i = 0; i < CALL_STREAMS; i++) {
 		struct stream *s = call->stream[i];
 
-		if (s && endpoint_eq(&s->inside_rtp, inside_rtp))
+		if (s && endpoint_eq(&s->in.inside_rtp, inside_rtp))
 			return s;
 	}
 	return NULL;
 }
 
-/* RTP and RTCP between one end inside and one outside */
-static void want_pair(struct calls *calls, struct call *call,
+static struct endpoint port_above(struct endpoint end, unsigned int by)
+{
+	end.port = (uint16_t)(end.port + by);
+	return end;
+}
+
+/* RTP and RTCP between one end inside and one outside, for each pair */
+static void want_line(struct calls *calls, struct call *call,
 		      const struct media_end *in, const struct media_end *out)
 {
-	struct endpoint public_rtcp;
-	struct stream *s;
+	const struct stream *s;
 
 	if (!in->rtp.port || !out->rtp.port)
 		return;
 	s = call_stream(call, &in->rtp);
 	if (!s)
 		return;
-	pinhole_want(calls->media, &call->pinholes, &in->rtp, &s->public_rtp,
-		     &out->rtp, false);
-	if ((in->mux && out->mux) || !in->rtcp.port || !out->rtcp.port)
-		return;
-	public_rtcp = stream_public_rtcp(s);
-	pinhole_want(calls->media, &call->pinholes, &in->rtcp, &public_rtcp,
-		     &out->rtcp, true);
+	for (unsigned int i = 0; i < in->pairs && i < out->pairs; i++) {
+		struct endpoint inside = port_above(in->rtp, 2 * i);
+		struct endpoint shown = port_above(s->public_rtp, 2 * i);
+		struct endpoint remote = port_above(out->rtp, 2 * i);
+
+		pinhole_want(calls->media, &call->pinholes, &inside, &shown,
+			     &remote, false);
+		if ((in->mux && out->mux) || !in->rtcp.port || !out->rtcp.port)
+			continue;
+		inside = port_above(in->rtcp, 2 * i);
+		remote = port_above(out->rtcp, 2 * i);
+		shown = port_above(stream_public_rtcp(s), 2 * i);
+		pinhole_want(calls->media, &call->pinholes, &inside, &shown,
+			     &remote, true);
+	}
 }
 
 static void want_dialog(struct calls *calls, struct call *call,
 			const struct dialog *d)
 {
-	for (int i = 0; i < CALL_MEDIA; i++) {
+	for (int i = 0; i < DESCRIBE_MEDIA; i++) {
 		const struct media_end *in[2] = {
 			&d->local.now[i],
 			d->local.open ? &d->local.before[i] : NULL,
@@ -328,7 +343,7 @@ static void want_dialog(struct calls *calls, struct call *call,
 
 		for (int n = 0; n < 4; n++) {
 			if (in[n & 1] && out[n >> 1])
-				want_pair(calls, call, in[n & 1], out[n >> 1]);
+				want_line(calls, call, in[n & 1], out[n >> 1]);
 		}
 	}
 }
@@ -348,8 +363,8 @@ static void call_reconcile(struct calls *calls, struct call *call)
 
 static bool ends_name(const struct media_end *ends, const struct stream *s)
 {
-	for (int i = 0; i < CALL_MEDIA; i++) {
-		if (endpoint_eq(&ends[i].rtp, &s->inside_rtp))
+	for (int i = 0; i < DESCRIBE_MEDIA; i++) {
+		if (endpoint_eq(&ends[i].rtp, &s->in.inside_rtp))
 			return true;
 	}
 	return false;
@@ -369,295 +384,61 @@ static bool call_names(const struct call *call, const struct stream *s)
 	return false;
 }
 
-/* A place for one more stream: a free one, or one nobody names any more */
-static struct stream **stream_slot(struct calls *calls, struct call *call)
-{
-	for (int i = 0; i < CALL_MEDIA; i++) {
-		if (!call->stream[i])
-			return &call->stream[i];
-	}
-	for (int i = 0; i < CALL_MEDIA; i++) {
-		if (call_names(call, call->stream[i]))
-			continue;
-		stream_put(calls->media, call->stream[i]);
-		call->stream[i] = NULL;
-		return &call->stream[i];
-	}
-	return NULL;
-}
-
-static struct stream *reserve(struct calls *calls, struct call *call,
-			      const struct flow *flow,
-			      const struct media_end *end, struct span type)
-{
-	struct stream *s = call_stream(call, &end->rtp);
-	struct stream **slot;
-
-	if (s) {
-		s->inside_rtcp = end->rtcp;
-		return s;
-	}
-	slot = stream_slot(calls, call);
-	if (slot)
-		*slot = stream_get(calls->media, &flow->wan.dst.addr, &end->rtp,
-				   &end->rtcp, type);
-	return slot ? *slot : NULL;
-}
-
-/* What m= line @i says; RTCP by a=rtcp, else the port above (RFC 3605 2) */
-static struct media_end read_end(const struct desc *desc, unsigned int i)
-{
-	const struct desc_media *m = &desc->media[i];
-	const struct desc_addr *conn = desc_media_addr(desc, i);
-	struct media_end end = { .mux = m->rtcp_mux };
-
-	end.rtp = (struct endpoint){ conn->addr, m->port.port };
-	end.rtcp = end.rtp;
-	end.rtcp.port =
-		m->rtcp.text.ptr ? m->rtcp.port : (uint16_t)(m->port.port + 1);
-	if (m->rtcp_addr.text.ptr)
-		end.rtcp.addr = m->rtcp_addr.addr;
-	return end;
-}
-
-/* A stream that we can carry: over UDP, in one port, to one address */
-static bool is_plain(const struct desc_media *m)
-{
-	return desc_media_is_udp(m) && m->count == 1 && !m->several_conn;
-}
-
-/* Hold of the old kind (RFC 2543): the address is 0.0.0.0, the port remains */
-static bool is_blank_addr(const struct desc_addr *conn)
-{
-	static const struct addr any = { { [10] = 0xff, [11] = 0xff } };
-
-	return conn->text.ptr &&
-	       (addr_eq(&conn->addr, &any) || span_eq(conn->text, SPAN("::")));
-}
-
-static void edit_addr(struct edit_list *edits, const char *site,
-		      const struct desc_addr *old, const struct addr *new)
-{
-	char text[ADDR_TEXT_MAX];
-	size_t len = addr_format(new, text);
-
-	edit_add(edits, site, old->text, (struct span){ text, len });
-}
-
-static void edit_port(struct edit_list *edits, const char *site,
-		      const struct desc_port *old, uint16_t new)
-{
-	char text[6];
-	int len = snprintf(text, sizeof(text), "%u", new);
-
-	edit_add(edits, site, old->text, (struct span){ text, (size_t)len });
-}
-
-/**
- * struct swap - One m= line's endpoints, and what shall stand for them
- * @old, @new:	RTP and RTCP; @new.rtp.port 0: leave this line alone
+/* Take over a reference: into a free place, or that of a stream that nobody
+ * names any more
  */
-struct swap {
-	struct media_end old, new;
-};
-
-/* Write @swap over m= line @i: port, its own c=, a=rtcp, candidates. The c=
- * of the session is shared and done once for all.
- */
-static void edit_media(struct edit_list *edits, const struct desc *desc,
-		       unsigned int i, const struct swap *swap,
-		       const struct addr *shown)
+static void take_stream(struct calls *calls, struct call *call,
+			struct stream *s)
 {
-	const struct desc_media *m = &desc->media[i];
+	struct stream **slot = NULL;
 
-	edit_port(edits, "m=", &m->port, swap->new.rtp.port);
-	if (m->conn.text.ptr)
-		edit_addr(edits, "c=", &m->conn, shown);
-	if (m->rtcp.text.ptr && swap->new.rtcp.port)
-		edit_port(edits, "a=rtcp", &m->rtcp, swap->new.rtcp.port);
-	if (m->rtcp_addr.text.ptr && swap->new.rtcp.port)
-		edit_addr(edits, "a=rtcp", &m->rtcp_addr, shown);
-	for (unsigned int c = 0; c < desc->candidate_count; c++) {
-		const struct desc_candidate *cand = &desc->candidate[c];
-		struct endpoint at = { cand->addr.addr, cand->port.port };
-		uint16_t port;
-
-		if (cand->media != i)
-			continue;
-		if (endpoint_eq(&at, &swap->old.rtp))
-			port = swap->new.rtp.port;
-		else if (endpoint_eq(&at, &swap->old.rtcp))
-			port = swap->new.rtcp.port;
-		else
-			continue;
-		edit_addr(edits, "a=candidate", &cand->addr, shown);
-		edit_port(edits, "a=candidate", &cand->port, port);
+	for (int i = 0; i < CALL_STREAMS && !slot; i++) {
+		if (!call->stream[i] || call->stream[i] == s)
+			slot = &call->stream[i];
 	}
-}
-
-/* ---- a description from inside ---- */
-
-/* The public endpoints for one m= line from inside, reserving them */
-static void map_out(struct calls *calls, struct call *call,
-		    const struct flow *flow, const struct desc *desc,
-		    unsigned int i, struct swap *swap)
-{
-	struct stream *s;
-
-	swap->old = read_end(desc, i);
-	if (!swap->old.rtp.port ||
-	    !addr_eq(&swap->old.rtp.addr, &flow->lan.src.addr))
-		return;
-	if (!is_plain(&desc->media[i])) {
-		counter_add(calls->counters, COUNTER_media_not_handled);
+	for (int i = 0; i < CALL_STREAMS && !slot; i++) {
+		if (!call_names(call, call->stream[i]))
+			slot = &call->stream[i];
+	}
+	if (!slot) {
+		counter_add(calls->counters, COUNTER_media_exhausted);
+		stream_put(calls->media, s);
 		return;
 	}
-	/* RTCP at another host than this one is none of ours */
-	if (!addr_eq(&swap->old.rtcp.addr, &flow->lan.src.addr))
-		swap->old.rtcp = (struct endpoint){ 0 };
-	s = reserve(calls, call, flow, &swap->old, desc->media[i].type);
-	if (!s)
-		return;
-	swap->new.rtp = s->public_rtp;
-	if (swap->old.rtcp.port)
-		swap->new.rtcp = stream_public_rtcp(s);
+	if (*slot)
+		stream_put(calls->media, *slot);
+	*slot = s;
 }
 
-static bool describe_out(struct calls *calls, struct call *call,
-			 const struct flow *flow, const struct desc *desc,
-			 struct media_end *ends, const struct addr *shown,
-			 struct edit_list *edits)
+bool call_has_media(const struct call *call)
 {
-	const struct addr *inside = &flow->lan.src.addr;
-	bool mapped = false;
-
-	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
-		struct swap swap = { 0 };
-
-		map_out(calls, call, flow, desc, i, &swap);
-		if (!swap.new.rtp.port)
-			continue;
-		mapped = true;
-		ends[i] = swap.old;
-		edit_media(edits, desc, i, &swap, shown);
-	}
-	if (mapped && addr_eq(&desc->conn.addr, inside))
-		edit_addr(edits, "c=", &desc->conn, shown);
-	/* Also without a stream: o= stays the same in a session (RFC 3264 8) */
-	if ((mapped || call->stream[0]) && addr_eq(&desc->origin.addr, inside))
-		edit_addr(edits, "o=", &desc->origin, shown);
-	return mapped;
-}
-
-/* ---- a description from outside ---- */
-
-/* An endpoint that is one of our own public ones: the inside one it stands
- * for, so that two inside hosts reach each other directly
- */
-static bool hairpin(const struct calls *calls, const struct flow *flow,
-		    const struct addr *shown, struct swap *swap)
-{
-	struct endpoint rtp = swap->old.rtp;
-	const struct stream *s;
-
-	if (addr_eq(&rtp.addr, shown))
-		rtp.addr = flow->wan.dst.addr;
-	s = stream_find_public(calls->media, &rtp);
-	if (!s)
-		return false;
-	swap->new.rtp = s->inside_rtp;
-	if (swap->old.rtcp.port == rtp.port + 1)
-		swap->new.rtcp = s->inside_rtcp;
-	return true;
-}
-
-/* Media goes to hosts outside only, and never to the gateway */
-static bool is_outside(const struct calls *calls, const struct endpoint *end)
-{
-	const struct nat *nat = calls->media->nat;
-
-	return end->port && addr_is_unicast(&end->addr) &&
-	       !nat->ops->is_inside(nat->ctx, &end->addr) &&
-	       !nat->ops->is_own(nat->ctx, &end->addr);
-}
-
-static void describe_in(struct calls *calls, const struct flow *flow,
-			const struct desc *desc, struct media_end *ends,
-			const struct addr *shown, struct edit_list *edits)
-{
-	struct addr session = { 0 }, origin = { 0 };
-
-	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
-		struct swap swap = { .old = read_end(desc, i) };
-
-		if (!desc_media_is_udp(&desc->media[i]))
-			continue;
-		if (hairpin(calls, flow, shown, &swap)) {
-			edit_media(edits, desc, i, &swap, &swap.new.rtp.addr);
-			origin = swap.new.rtp.addr;
-			if (!desc->media[i].conn.text.ptr)
-				session = origin;
-			continue;
-		}
-		if (!is_outside(calls, &swap.old.rtp))
-			continue;
-		ends[i] = swap.old;
-		if (!is_outside(calls, &swap.old.rtcp))
-			ends[i].rtcp = (struct endpoint){ 0 };
-	}
-	if (addr_is_set(&session))
-		edit_addr(edits, "c=", &desc->conn, &session);
-	if (addr_is_set(&origin) && addr_eq(&desc->origin.addr, shown))
-		edit_addr(edits, "o=", &desc->origin, &origin);
-}
-
-/* A stream on hold by 0.0.0.0 goes back to where it was: keep that open */
-static void keep_held(const struct desc *desc, const struct media_end *now,
-		      struct media_end *ends)
-{
-	for (unsigned int i = 0; i < desc->media_count && i < CALL_MEDIA; i++) {
-		if (desc->media[i].port.port &&
-		    is_blank_addr(desc_media_addr(desc, i)))
-			ends[i] = now[i];
-	}
-}
-
-static bool is_held(const struct desc *desc)
-{
-	for (unsigned int i = 0; i < desc->media_count; i++) {
-		if (desc->media[i].port.port &&
-		    desc->media[i].direction == DESC_SENDRECV &&
-		    !is_blank_addr(desc_media_addr(desc, i)))
-			return false;
-	}
-	return true;
+	return call->stream[0] != NULL;
 }
 
 void call_describe(struct calls *calls, struct call *call,
-		   const struct flow *flow, const struct message *msg,
-		   const struct desc *desc, bool outbound,
-		   const struct addr *shown, struct edit_list *edits)
+		   const struct message *msg, bool outbound,
+		   const struct description *said)
 {
+	const struct media_end *ends = outbound ? said->end : said->told;
 	struct dialog *d = dialog_get(call, msg, outbound);
-	struct media_end ends[CALL_MEDIA] = { 0 };
-	struct side *side = NULL;
+	struct media_end next[DESCRIBE_MEDIA];
+	struct side *side;
 
-	if (desc->media_count > CALL_MEDIA)
-		counter_add(calls->counters, COUNTER_media_not_handled);
-	if (outbound)
-		describe_out(calls, call, flow, desc, ends, shown, edits);
-	else
-		describe_in(calls, flow, desc, ends, shown, edits);
-	call->held = is_held(desc);
+	for (int i = 0; outbound && i < DESCRIBE_MEDIA; i++) {
+		if (said->stream[i])
+			take_stream(calls, call, said->stream[i]);
+	}
+	call->held = said->held;
 	if (!d) {
 		/* The INVITE itself, or an answer without a tag */
 		if (outbound == call->outgoing)
-			memcpy(call->offer, ends, sizeof(ends));
+			memcpy(call->offer, ends, sizeof(call->offer));
 		return;
 	}
 	side = outbound ? &d->local : &d->remote;
-	keep_held(desc, side->now, ends);
-	side_say(side, ends);
+	for (int i = 0; i < DESCRIBE_MEDIA; i++)
+		next[i] = said->blank[i] ? side->now[i] : ends[i];
+	side_say(side, next);
 	call_reconcile(calls, call);
 }
 

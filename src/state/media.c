@@ -31,9 +31,10 @@ static bool port_is_used(const struct port_pool *pool, unsigned int port)
 	return pool->used[port / 64] >> (port % 64) & 1;
 }
 
-static void pair_mark(struct port_pool *pool, uint16_t port, bool used)
+static void block_mark(struct port_pool *pool, uint16_t first,
+		       unsigned int count, bool used)
 {
-	for (unsigned int p = port; p <= port + 1u; p++) {
+	for (unsigned int p = first; p < first + count; p++) {
 		if (used)
 			pool->used[p / 64] |= 1ull << (p % 64);
 		else
@@ -41,79 +42,97 @@ static void pair_mark(struct port_pool *pool, uint16_t port, bool used)
 	}
 }
 
-static bool pair_is_free(const struct media *m, const struct port_pool *pool,
-			 uint16_t port)
+static bool block_is_free(const struct media *m, const struct port_pool *pool,
+			  uint16_t first, unsigned int count)
 {
 	const struct ports *range = &m->conf->media.rtp_ports;
 
-	return port && port < UINT16_MAX && ports_contain(range, port) &&
-	       ports_contain(range, (uint16_t)(port + 1)) &&
-	       !port_is_used(pool, port) && !port_is_used(pool, port + 1u);
+	if (!first || first + count > 65536)
+		return false;
+	for (unsigned int p = first; p < first + count; p++) {
+		if (!ports_contain(range, (uint16_t)p) || port_is_used(pool, p))
+			return false;
+	}
+	return true;
 }
 
-/* A free pair of the same parity: @wish, or the next after the last one given
- * out, so that a port rests as long as possible before it comes again.
+/* @count free ports in a row whose first has the parity of @wish: from @wish,
+ * or from the next after the last ones given out, so that a port rests as long
+ * as possible before it comes again. 0 if there are none.
  */
-static uint16_t pair_reserve(struct media *m, struct port_pool *pool,
-			     uint16_t wish)
+static uint16_t block_reserve(struct media *m, struct port_pool *pool,
+			      uint16_t wish, unsigned int count)
 {
 	const struct ports *range = &m->conf->media.rtp_ports;
-	unsigned int count = ports_count(range);
+	unsigned int total = ports_count(range);
 	uint16_t port = wish;
 
-	for (unsigned int i = 0; !pair_is_free(m, pool, port); i++) {
-		if (i == count)
+	for (unsigned int i = 0; !block_is_free(m, pool, port, count); i++) {
+		if (i == total)
 			return 0;
-		port = ports_at(range, pool->next++ % count);
+		port = ports_at(range, pool->next++ % total);
 		if ((port ^ wish) & 1)
 			port = 0;
 	}
-	pair_mark(pool, port, true);
+	block_mark(pool, port, count, true);
 	return port;
 }
 
 /* ---- streams ---- */
 
-struct stream *stream_get(struct media *m, const struct addr *public_addr,
-			  const struct endpoint *inside_rtp,
-			  const struct endpoint *inside_rtcp, struct span type)
+static bool is_reserved(const struct media *m, const struct stream_wish *wish)
 {
 	const struct ports *reserved = &m->conf->media.reserved_ports;
-	struct port_pool *pool;
-	struct stream *s;
-	uint16_t port;
 
-	HASH_FIND(by_inside, m->by_inside, inside_rtp, sizeof(*inside_rtp), s);
-	if (s && addr_eq(&s->public_rtp.addr, public_addr)) {
-		s->refs++;
-		s->inside_rtcp = *inside_rtcp;
-		return s;
+	for (unsigned int i = 0; i < 2 * wish->pairs; i++) {
+		if (ports_contain(reserved, (uint16_t)(wish->rtp.port + i)))
+			return true;
 	}
-	if (ports_contain(reserved, inside_rtp->port) ||
-	    (inside_rtcp->port && ports_contain(reserved, inside_rtcp->port))) {
-		counter_add(m->counters, COUNTER_media_reserved_port);
-		return NULL;
-	}
-	pool = pool_get(m, public_addr);
-	s = calloc(1, sizeof(*s));
-	if (!pool || !s) {
-		free(s);
-		return NULL;
-	}
-	port = pair_reserve(m, pool, inside_rtp->port);
+	return wish->rtcp.port && ports_contain(reserved, wish->rtcp.port);
+}
+
+static struct stream *stream_new(struct media *m,
+				 const struct addr *public_addr,
+				 const struct stream_wish *wish)
+{
+	struct port_pool *pool = pool_get(m, public_addr);
+	struct stream *s = calloc(1, sizeof(*s));
+	uint16_t port = 0;
+
+	if (pool && s)
+		port = block_reserve(m, pool, wish->rtp.port, 2 * wish->pairs);
 	if (!port) {
 		counter_add(m->counters, COUNTER_media_exhausted);
 		free(s);
 		return NULL;
 	}
-	s->inside_rtp = *inside_rtp;
-	s->inside_rtcp = *inside_rtcp;
+	s->in = (struct stream_key){ wish->rtp, *public_addr };
 	s->public_rtp = (struct endpoint){ *public_addr, port };
-	s->refs = 1;
-	span_copy(s->type, sizeof(s->type), type);
-	HASH_ADD(by_inside, m->by_inside, inside_rtp, sizeof(s->inside_rtp), s);
+	s->pairs = wish->pairs;
+	span_copy(s->type, sizeof(s->type), wish->type);
+	HASH_ADD(by_inside, m->by_inside, in, sizeof(s->in), s);
 	HASH_ADD(by_public, m->by_public, public_rtp, sizeof(s->public_rtp), s);
 	counter_add(m->counters, COUNTER_media_mappings);
+	return s;
+}
+
+struct stream *stream_get(struct media *m, const struct addr *public_addr,
+			  const struct stream_wish *wish)
+{
+	struct stream_key key = { wish->rtp, *public_addr };
+	struct stream *s;
+
+	if (is_reserved(m, wish)) {
+		counter_add(m->counters, COUNTER_media_reserved_port);
+		return NULL;
+	}
+	HASH_FIND(by_inside, m->by_inside, &key, sizeof(key), s);
+	if (!s)
+		s = stream_new(m, public_addr, wish);
+	if (!s || s->pairs < wish->pairs)
+		return NULL;
+	s->refs++;
+	s->inside_rtcp = wish->rtcp;
 	return s;
 }
 
@@ -124,7 +143,8 @@ void stream_put(struct media *m, struct stream *stream)
 	if (--stream->refs)
 		return;
 	if (pool)
-		pair_mark(pool, stream->public_rtp.port, false);
+		block_mark(pool, stream->public_rtp.port, 2 * stream->pairs,
+			   false);
 	HASH_DELETE(by_inside, m->by_inside, stream);
 	HASH_DELETE(by_public, m->by_public, stream);
 	free(stream);
@@ -187,6 +207,23 @@ static void pinhole_open(struct media *m, const struct pinhole *p)
 		    strerror(-err));
 }
 
+/* Who answers from @remote: itself, or the inside host it stands for. Both
+ * ends of that flow are then translated (RFC 4787 REQ-9).
+ */
+static struct endpoint behind(const struct media *m,
+			      const struct endpoint *remote, bool rtcp)
+{
+	struct endpoint rtp = *remote;
+	const struct stream *s;
+
+	if (rtcp)
+		rtp.port--;
+	s = stream_find_public(m, &rtp);
+	if (!s)
+		return *remote;
+	return rtcp ? s->inside_rtcp : s->in.inside_rtp;
+}
+
 void pinhole_want(struct media *m, struct pinhole **list,
 		  const struct endpoint *inside,
 		  const struct endpoint *public_end,
@@ -208,6 +245,7 @@ void pinhole_want(struct media *m, struct pinhole **list,
 		return;
 	p->lan = lan;
 	p->wan = tuple_reverse(&lan);
+	p->wan.src = behind(m, remote, rtcp);
 	p->wan.dst = *public_end;
 	p->rtcp = rtcp;
 	p->wanted = true;
