@@ -79,10 +79,12 @@ struct desc_candidate {
  * @whole:	All of it
  * @origin:	The address of o=
  * @conn:	The c= of the session level
+ * @direction:	Of the session level: where a media section says nothing
  */
 struct desc {
 	struct span whole;
 	struct desc_addr origin, conn;
+	enum desc_direction direction;
 	unsigned int media_count, candidate_count;
 	struct desc_media media[DESC_MEDIA];
 	struct desc_candidate candidate[DESC_CANDIDATES];

@@ -92,11 +92,7 @@ static enum desc_status read_media(struct span value, struct desc *desc)
 
 	if (desc->media_count == DESC_MEDIA)
 		return DESC_TOO_MANY;
-	/* Attributes of the session level hold until a section says more */
-	*m = (struct desc_media){ .direction =
-					  desc->media_count
-						  ? desc->media[0].direction
-						  : DESC_SENDRECV };
+	*m = (struct desc_media){ .direction = desc->direction };
 	m->type = take_word(&value);
 	port = take_word(&value);
 	m->proto = take_word(&value);
@@ -165,17 +161,20 @@ static enum desc_status read_attribute(struct span value, struct desc *desc)
 		{ "inactive", DESC_INACTIVE },
 	};
 	struct span name = take_until(&value, ':');
-	unsigned int at = desc->media_count ? desc->media_count - 1 : 0;
+	struct desc_media *m = NULL;
 
+	if (desc->media_count)
+		m = &desc->media[desc->media_count - 1];
 	if (span_eq(name, SPAN("rtcp")))
 		return read_rtcp(value, desc);
 	if (span_eq(name, SPAN("candidate")))
 		return read_candidate(value, desc);
-	if (span_eq(name, SPAN("rtcp-mux")) && desc->media_count)
-		desc->media[at].rtcp_mux = true;
+	if (span_eq(name, SPAN("rtcp-mux")) && m)
+		m->rtcp_mux = true;
 	for (unsigned int i = 0; i < 4; i++) {
 		if (span_eq(name, span_from_str(directions[i].name)))
-			desc->media[at].direction = directions[i].direction;
+			*(m ? &m->direction : &desc->direction) =
+				directions[i].direction;
 	}
 	return DESC_OK;
 }
@@ -198,7 +197,7 @@ enum desc_status desc_parse(struct span body, struct desc *desc)
 	desc->whole = body;
 	desc->origin = desc->conn = (struct desc_addr){ 0 };
 	desc->media_count = desc->candidate_count = 0;
-	desc->media[0].direction = DESC_SENDRECV;
+	desc->direction = DESC_SENDRECV;
 	if (!span_starts(body, SPAN("v=")))
 		return DESC_BAD;
 	while (rest.len) {
