@@ -46,14 +46,15 @@ static bool is_crossing(const struct alg *alg, const struct tuple *lan)
 }
 
 /* Other ports than sip.ports are none of ours (a provider may mean it so),
- * unless the host there is known to talk SIP with the one inside
+ * unless the host there is known to talk SIP with the one inside, or was let in
  */
-static bool is_sip_port(const struct alg *alg, const struct tuple *lan,
+static bool is_sip_port(struct alg *alg, const struct tuple *lan,
 			uint64_t now_ms)
 {
 	return ports_contain(&alg->conf->sip.ports, lan->dst.port) ||
 	       peer_is_known(&alg->bindings, &lan->src.addr, &lan->dst.addr,
-			     now_ms);
+			     now_ms) ||
+	       flow_find(&alg->bindings, lan, NAT_SIDE_LAN);
 }
 
 /* bypass.phones, bypass.peers: as if we were not there */
