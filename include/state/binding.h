@@ -56,9 +56,26 @@ struct note {
 	struct undo undo;
 };
 
+/**
+ * enum foreign - What an outside party wrote with the inside host's own private
+ * address in it, by chance: its network has the same numbers as ours
+ */
+enum foreign {
+	FOREIGN_REMOTE = 1, /* its own identity */
+	FOREIGN_LOCAL = 2, /* that of the inside host */
+	FOREIGN_ROUTE = 4, /* Record-Route */
+};
+
+/** struct foreign_call - Where that was so: by the hash of the Call-ID */
+struct foreign_call {
+	uint32_t call;
+	uint8_t what;
+};
+
 struct notes {
-	unsigned int next;
+	unsigned int next, next_foreign;
 	struct note note[MAPPING_NOTES];
+	struct foreign_call foreign[MAPPING_NOTES];
 };
 
 struct mapping_key {
@@ -79,7 +96,8 @@ struct public_key {
  * @holds:	Registrations that need it
  * @bypassed:	Its host is one of bypass.user_agents
  * @undo_count, @undo_next: Texts remembered, and the next place to use
- * @notes:	NULL until two texts would be written alike
+ * @notes:	NULL until two texts would be written alike, or something is
+ *		foreign
  */
 struct mapping {
 	struct mapping_key in;
@@ -187,6 +205,12 @@ const struct undo *mapping_recall(const struct mapping *map,
 				  enum site_group group, uint16_t port,
 				  uint32_t branch);
 
+/** mapping_note_foreign() - Remember enum foreign bits of a call */
+void mapping_note_foreign(struct mapping *map, uint32_t call, uint8_t what);
+
+/** mapping_foreign() - The bits remembered for a call */
+uint8_t mapping_foreign(const struct mapping *map, uint32_t call);
+
 /**
  * flow_find() - A cached flow, whether or not the kernel still has it
  * @side:	The side on which a packet with @t was seen
@@ -205,6 +229,20 @@ struct flow *flow_find(struct bindings *b, const struct tuple *t,
  */
 struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 			   uint64_t now_ms, enum counter *why);
+
+/**
+ * flow_hairpin() - The flow of a packet from inside to a public endpoint of
+ * ours, that is to another inside host
+ * @lan:	Its tuple
+ *
+ * Both ends are translated (RFC 4787 REQ-9). There are two flows then, one as
+ * each inside host sees it: the sender's is found by @lan on the LAN side, the
+ * receiver's by the same tuple on the WAN side.
+ *
+ * Return: the sender's flow; NULL if no mapping has that endpoint
+ */
+struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
+			  uint64_t now_ms, enum counter *why);
 
 /**
  * flow_inbound() - The flow of a packet from outside

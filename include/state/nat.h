@@ -44,6 +44,7 @@ struct nat_entry {
  *		-ENETUNREACH if they do not leave by a WAN interface
  * @is_inside:	@a is a host whose addresses we translate
  * @is_own:	@a is the gateway's
+ * @is_bound:	A program on the gateway itself uses that address and port
  * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
  *		that saw answers
  * @counts:	Entries count their packets (nf_conntrack_acct)
@@ -61,6 +62,7 @@ struct nat_ops {
 		     const struct addr *remote, struct addr *public_addr);
 	bool (*is_inside)(void *ctx, const struct addr *a);
 	bool (*is_own)(void *ctx, const struct addr *a);
+	bool (*is_bound)(void *ctx, uint8_t proto, const struct endpoint *end);
 	uint32_t (*idle_s)(void *ctx, bool answered);
 	bool (*counts)(void *ctx);
 };

@@ -16,6 +16,7 @@
  *		public one, or gateway.advertised_address
  * @edits:	Gets the changes
  * @branch:	Hash of the top Via's branch
+ * @foreign:	enum foreign bits of the call; scratch, like @branch
  */
 struct rewrite {
 	struct bindings *bindings;
@@ -25,6 +26,7 @@ struct rewrite {
 	struct addr shown;
 	struct edit_list *edits;
 	uint32_t branch;
+	uint8_t foreign;
 };
 
 /** rewrite_header() - Go through the site table (sip/sites.c) */

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "kernel/kernel.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* What the kernel has built in, where its sysctl cannot be read */
 #define UDP_TIMEOUT_S 30
@@ -73,6 +77,26 @@ void kernel_close(struct kernel *kernel)
 	conntrack_close(&kernel->conntrack);
 }
 
+static socklen_t socket_address(const struct endpoint *end,
+				struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
+	size_t len;
+	const uint8_t *bytes = addr_bytes(&end->addr, &len);
+
+	memset(ss, 0, sizeof(*ss));
+	ss->ss_family = (sa_family_t)addr_family(&end->addr);
+	if (addr_is_v4(&end->addr)) {
+		memcpy(&v4->sin_addr, bytes, len);
+		v4->sin_port = htons(end->port);
+		return sizeof(*v4);
+	}
+	memcpy(&v6->sin6_addr, bytes, len);
+	v6->sin6_port = htons(end->port);
+	return sizeof(*v6);
+}
+
 /* ---- struct nat_ops ---- */
 
 static int op_find(void *ctx, const struct tuple *t, enum nat_side side,
@@ -138,6 +162,29 @@ static bool op_is_own(void *ctx, const struct addr *a)
 	return route_is_own(&kernel->route, a);
 }
 
+/* A new mapping must not take the port of a server on the gateway: to bind it
+ * is to know
+ */
+static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
+{
+	bool v4 = addr_is_v4(&end->addr);
+	struct sockaddr_storage ss;
+	socklen_t len = socket_address(end, &ss);
+	bool bound;
+	int fd;
+
+	(void)ctx;
+	fd = socket(v4 ? AF_INET : AF_INET6,
+		    (proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM) |
+			    SOCK_CLOEXEC,
+		    0);
+	if (fd < 0)
+		return false;
+	bound = bind(fd, (struct sockaddr *)&ss, len) && errno == EADDRINUSE;
+	close(fd);
+	return bound;
+}
+
 static uint32_t op_idle_s(void *ctx, bool answered)
 {
 	const struct kernel *kernel = ctx;
@@ -160,6 +207,7 @@ const struct nat_ops kernel_ops = {
 	.route = op_route,
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,
+	.is_bound = op_is_bound,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
 };

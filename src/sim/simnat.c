@@ -247,6 +247,14 @@ static bool op_is_inside(void *ctx, const struct addr *a)
 	return false;
 }
 
+static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
+{
+	(void)ctx;
+	(void)proto;
+	(void)end;
+	return false; /* nothing runs on the simulated gateway */
+}
+
 static bool op_is_own(void *ctx, const struct addr *a)
 {
 	const struct simnat *sim = ctx;
@@ -312,6 +320,7 @@ const struct nat_ops simnat_ops = {
 	.route = op_route,
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,
+	.is_bound = op_is_bound,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
 };

@@ -8,22 +8,39 @@
 #include "state/rewrite.h"
 
 /**
+ * struct view - A message as one inside host has to do with it
+ * @flow:	Its flow
+ * @outbound:	It sent the message
+ * @shown:	The address that stands for it in messages
+ */
+struct view {
+	struct flow *flow;
+	bool outbound;
+	struct addr shown;
+};
+
+/**
  * struct arrival - One packet on its way through
  * @side:	Where it came from
- * @flow:	The flow it belongs to
- * @shown:	The address that stands for the inside host in messages
+ * @view:	One, or in a hairpin two: the sender's and the receiver's
  */
 struct arrival {
 	struct packet pkt;
 	enum nat_side side;
 	uint64_t now_ms;
-	struct flow *flow;
-	struct addr shown;
+	unsigned int views;
+	struct view view[2];
 };
 
-static bool is_outbound(const struct arrival *in)
+static void add_view(const struct alg *alg, struct arrival *in,
+		     struct flow *flow, bool outbound)
 {
-	return in->side == NAT_SIDE_LAN;
+	const struct addr *advertised = &alg->conf->gateway.advertised_address;
+	struct view *view = &in->view[in->views++];
+
+	*view = (struct view){ .flow = flow, .outbound = outbound };
+	view->shown =
+		addr_is_set(advertised) ? *advertised : flow->wan.dst.addr;
 }
 
 /* Accept as it came, for @reason */
@@ -34,7 +51,7 @@ static struct decision pass(enum counter reason)
 
 /* ---- which flow ---- */
 
-/* A host inside that talks to one outside; all else is not for us */
+/* A host inside that talks to one outside */
 static bool is_crossing(const struct alg *alg, const struct tuple *lan)
 {
 	const struct nat_ops *ops = alg->nat.ops;
@@ -65,34 +82,67 @@ static bool is_bypassed(const struct alg *alg, const struct addr *inside,
 	       conf_networks_contain(&alg->conf->bypass.peers, remote);
 }
 
-static struct flow *find_flow(struct alg *alg, struct arrival *in,
-			      enum counter *why)
+static struct flow *find_outbound(struct alg *alg, const struct tuple *t,
+				  uint64_t now_ms, enum counter *why)
 {
-	const struct tuple *t = &in->pkt.tuple;
+	const struct nat_ops *ops = alg->nat.ops;
 	struct flow *flow;
 
 	*why = COUNTER_not_for_us;
-	if (in->side == NAT_SIDE_OTHER)
-		return NULL;
-	if (!is_outbound(in)) {
-		flow = flow_inbound(&alg->bindings, t, in->now_ms, why);
-		if (!flow ||
-		    !is_bypassed(alg, &flow->lan.src.addr, &t->src.addr))
-			return flow;
-		*why = COUNTER_bypassed;
-		return NULL;
-	}
-	if (!is_crossing(alg, t) || !is_sip_port(alg, t, in->now_ms))
+	if (!is_crossing(alg, t) || !is_sip_port(alg, t, now_ms))
 		return NULL;
 	*why = COUNTER_bypassed;
 	if (is_bypassed(alg, &t->src.addr, &t->dst.addr))
 		return NULL;
-	flow = flow_outbound(&alg->bindings, t, in->now_ms, why);
+	flow = flow_outbound(&alg->bindings, t, now_ms, why);
 	if (flow)
 		peer_allow(&alg->bindings, &t->src.addr, &t->dst.addr,
-			   in->now_ms + 1000ull * alg->nat.ops->idle_s(
-							  alg->nat.ctx, true));
+			   now_ms + 1000ull * ops->idle_s(alg->nat.ctx, true));
 	return flow;
+}
+
+static struct flow *find_inbound(struct alg *alg, const struct tuple *t,
+				 uint64_t now_ms, enum counter *why)
+{
+	struct flow *flow = flow_inbound(&alg->bindings, t, now_ms, why);
+
+	if (!flow || !is_bypassed(alg, &flow->lan.src.addr, &t->src.addr))
+		return flow;
+	*why = COUNTER_bypassed;
+	return NULL;
+}
+
+/* One inside host to the public endpoint of another */
+static struct flow *find_hairpin(struct alg *alg, const struct tuple *t,
+				 uint64_t now_ms, enum counter *why)
+{
+	*why = COUNTER_not_for_us;
+	if (!alg->nat.ops->is_inside(alg->nat.ctx, &t->src.addr) ||
+	    is_bypassed(alg, &t->src.addr, &t->dst.addr))
+		return NULL;
+	return flow_hairpin(&alg->bindings, t, now_ms, why);
+}
+
+/* Whose message this is: fills in->view, or leaves it empty for @why */
+static void find_views(struct alg *alg, struct arrival *in, enum counter *why)
+{
+	const struct tuple *t = &in->pkt.tuple;
+	bool outbound = in->side == NAT_SIDE_LAN;
+	struct flow *flow = NULL;
+
+	*why = COUNTER_not_for_us;
+	if (in->side == NAT_SIDE_WAN)
+		flow = find_inbound(alg, t, in->now_ms, why);
+	else if (outbound && alg->nat.ops->is_own(alg->nat.ctx, &t->dst.addr))
+		flow = find_hairpin(alg, t, in->now_ms, why);
+	else if (outbound)
+		flow = find_outbound(alg, t, in->now_ms, why);
+	if (!flow)
+		return;
+	add_view(alg, in, flow, outbound);
+	flow = outbound ? flow_find(&alg->bindings, t, NAT_SIDE_WAN) : NULL;
+	if (flow)
+		add_view(alg, in, flow, false);
 }
 
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
@@ -152,52 +202,79 @@ static void edit_length(struct alg *alg, struct span digits, const char *site,
 	edit_add(&alg->edits, site, digits, (struct span){ text, (size_t)n });
 }
 
-/* Map the addresses of a session description; lengths follow */
-static void rewrite_body(struct alg *alg, struct arrival *in,
-			 const struct body_part *part, struct call *call)
+/* Map the addresses of a session description */
+static void rewrite_desc(struct alg *alg, const struct view *view, bool known,
+			 struct description *said)
 {
 	const struct describe d = {
 		.media = &alg->media,
-		.flow = in->flow,
+		.flow = view->flow,
 		.desc = &alg->desc,
-		.shown = &in->shown,
+		.shown = &view->shown,
 		.edits = &alg->edits,
 	};
-	struct description said;
 
+	if (view->outbound)
+		describe_out(&d, known, said);
+	else
+		describe_in(&d, said);
+}
+
+static bool read_desc(struct alg *alg, struct body_part *part)
+{
+	const struct message *msg = &alg->msg;
+
+	if (!alg->conf->media.enabled ||
+	    !body_find_sdp(message_value(msg, SIP_CONTENT_TYPE), msg->body,
+			   part))
+		return false;
 	if (desc_parse(part->sdp, &alg->desc) != DESC_OK) {
 		counter_add(&alg->counters, COUNTER_media_not_handled);
-		return;
+		return false;
 	}
 	if (!witness_desc(&alg->desc)) {
 		counter_add(&alg->counters, COUNTER_values_in_doubt);
-		return;
+		return false;
 	}
-	if (is_outbound(in))
-		describe_out(&d, call_has_media(call), &said);
-	else
-		describe_in(&d, &said);
-	call_describe(&alg->calls, call, &alg->msg, is_outbound(in), &said);
-	edit_length(alg, part->length, "part Content-Length", part->sdp.ptr);
-	edit_length(alg, message_value(&alg->msg, SIP_CONTENT_LENGTH),
-		    "Content-Length", alg->msg.body.ptr);
+	return true;
 }
 
-static void handle_call(struct alg *alg, struct arrival *in)
+/* The message in the call of one inside host; @said: NULL without SDP */
+static void handle_call(struct alg *alg, const struct arrival *in,
+			const struct view *view, struct description *said)
 {
-	const struct message *msg = &alg->msg;
-	struct body_part part;
-	bool described = alg->conf->media.enabled &&
-			 body_find_sdp(message_value(msg, SIP_CONTENT_TYPE),
-				       msg->body, &part);
-	struct call *call = call_open(&alg->calls, in->flow, msg,
-				      is_outbound(in), described, in->now_ms);
+	struct call *call = call_open(&alg->calls, view->flow, &alg->msg,
+				      view->outbound, said != NULL, in->now_ms);
 
 	if (!call)
 		return;
-	if (described)
-		rewrite_body(alg, in, &part, call);
-	call_progress(&alg->calls, call, msg, is_outbound(in), in->now_ms);
+	if (said && view == &in->view[0])
+		rewrite_desc(alg, view, call_has_media(call), said);
+	if (said)
+		call_describe(&alg->calls, call, &alg->msg, view->outbound,
+			      said);
+	call_progress(&alg->calls, call, &alg->msg, view->outbound, in->now_ms);
+}
+
+/*
+ * What the message means for the calls it belongs to: one, or in a hairpin one
+ * for each inside host. Those two reach each other directly, so with
+ * media.keep_local their descriptions are none of our business.
+ */
+static void handle_calls(struct alg *alg, struct arrival *in)
+{
+	bool local = in->views > 1 && alg->conf->media.keep_local;
+	struct description said = { 0 };
+	struct body_part part;
+	bool described = !local && read_desc(alg, &part);
+
+	for (unsigned int i = 0; i < in->views; i++)
+		handle_call(alg, in, &in->view[i], described ? &said : NULL);
+	if (!described)
+		return;
+	edit_length(alg, part.length, "part Content-Length", part.sdp.ptr);
+	edit_length(alg, message_value(&alg->msg, SIP_CONTENT_LENGTH),
+		    "Content-Length", alg->msg.body.ptr);
 }
 
 /* ---- the message ---- */
@@ -205,45 +282,48 @@ static void handle_call(struct alg *alg, struct arrival *in)
 /* bypass.user_agents: what an inside host last said of itself counts, also for
  * its messages that do not say it, and for those to it
  */
-static bool is_bypassed_agent(const struct alg *alg, const struct arrival *in)
+static bool is_bypassed_agent(const struct alg *alg, const struct view *view)
 {
+	const struct conf_names *globs = &alg->conf->bypass.user_agents;
 	struct span agent = message_value(&alg->msg, SIP_USER_AGENT);
-	struct mapping *map = in->flow->map;
+	struct mapping *map = view->flow->map;
 
-	if (alg->conf->bypass.user_agents.count && is_outbound(in) && agent.ptr)
-		map->bypassed = conf_glob_matches(
-			&alg->conf->bypass.user_agents, agent);
+	if (globs->count && view->outbound && agent.ptr)
+		map->bypassed = conf_glob_matches(globs, agent);
 	return map->bypassed;
 }
 
-static void handle_register(struct alg *alg, struct arrival *in)
+static void handle_register(struct alg *alg, const struct arrival *in)
 {
 	bool request = message_is_request(&alg->msg);
+	const struct view *view = &in->view[0];
 
 	if (alg->msg.method != SIP_REGISTER)
 		return;
-	if (request && is_outbound(in))
-		registration_request(&alg->registrations, in->flow, &alg->msg,
+	if (request && view->outbound)
+		registration_request(&alg->registrations, view->flow, &alg->msg,
 				     in->now_ms);
-	else if (!request && !is_outbound(in))
-		registration_answer(&alg->registrations, in->flow, &alg->msg,
-				    &in->shown, in->now_ms);
+	else if (!request && !view->outbound)
+		registration_answer(&alg->registrations, view->flow, &alg->msg,
+				    &view->shown, in->now_ms);
 }
 
 static void edit_message(struct alg *alg, struct arrival *in)
 {
-	struct rewrite rw = {
-		.bindings = &alg->bindings,
-		.flow = in->flow,
-		.msg = &alg->msg,
-		.outbound = is_outbound(in),
-		.shown = in->shown,
-		.edits = &alg->edits,
-	};
+	for (unsigned int i = 0; i < in->views; i++) {
+		struct rewrite rw = {
+			.bindings = &alg->bindings,
+			.flow = in->view[i].flow,
+			.msg = &alg->msg,
+			.outbound = in->view[i].outbound,
+			.shown = in->view[i].shown,
+			.edits = &alg->edits,
+		};
 
-	rewrite_header(&rw);
+		rewrite_header(&rw);
+	}
 	handle_register(alg, in);
-	handle_call(alg, in);
+	handle_calls(alg, in);
 }
 
 /* Write the changed packet; the original goes if that cannot be done */
@@ -279,19 +359,16 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 						 : COUNTER_other_protocol);
 	if (in->pkt.tuple.proto != IPPROTO_UDP)
 		return pass(COUNTER_other_protocol);
-	in->flow = find_flow(alg, in, &why);
-	if (!in->flow)
+	find_views(alg, in, &why);
+	if (!in->views)
 		return pass(why);
 	if (in->pkt.payload.len > alg->conf->sip.max_message)
 		return pass(COUNTER_too_long);
 	message = message_parse(in->pkt.payload, &alg->msg);
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
-	if (is_bypassed_agent(alg, in))
+	if (is_bypassed_agent(alg, &in->view[0]))
 		return pass(COUNTER_bypassed);
-	in->shown = addr_is_set(&alg->conf->gateway.advertised_address)
-			    ? alg->conf->gateway.advertised_address
-			    : in->flow->wan.dst.addr;
 	edit_message(alg, in);
 	if (!alg->edits.count)
 		return pass(COUNTER_nothing_ours);

@@ -109,7 +109,8 @@ static bool port_is_free(const struct bindings *b, uint8_t proto,
 {
 	struct endpoint end = { *addr, port };
 
-	return port && !mapping_find_public(b, proto, &end);
+	return port && !mapping_find_public(b, proto, &end) &&
+	       !b->nat->ops->is_bound(b->nat->ctx, proto, &end);
 }
 
 /* A free signalling port, @wish if it can be, else the next after it; the
@@ -245,6 +246,32 @@ const struct undo *mapping_recall(const struct mapping *map,
 	return undo_latest(map, group, port);
 }
 
+void mapping_note_foreign(struct mapping *map, uint32_t call, uint8_t what)
+{
+	if (mapping_foreign(map, call) == what)
+		return;
+	if (!map->notes)
+		map->notes = calloc(1, sizeof(*map->notes));
+	if (map->notes)
+		map->notes
+			->foreign[map->notes->next_foreign++ % MAPPING_NOTES] =
+			(struct foreign_call){ call, what };
+}
+
+uint8_t mapping_foreign(const struct mapping *map, uint32_t call)
+{
+	/* The one noted last counts: they go round */
+	for (unsigned int i = 1; map->notes && i <= MAPPING_NOTES; i++) {
+		const struct foreign_call *f =
+			&map->notes->foreign[(map->notes->next_foreign - i) %
+					     MAPPING_NOTES];
+
+		if (f->call == call)
+			return f->what;
+	}
+	return 0;
+}
+
 /* ---- flows ---- */
 
 struct flow *flow_find(struct bindings *b, const struct tuple *t,
@@ -337,6 +364,16 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 	return flow_add(b, entry, map, now_ms);
 }
 
+/* The same entry as the inside host at its other end sees it */
+static struct nat_entry entry_reversed(const struct nat_entry *entry)
+{
+	struct nat_entry other = *entry;
+
+	other.lan = entry->wan;
+	other.wan = entry->lan;
+	return other;
+}
+
 static struct nat_entry entry_of(const struct tuple *lan,
 				 const struct mapping *map)
 {
@@ -424,6 +461,40 @@ struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 	entry = entry_of(lan, map);
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, false);
 	return flow_create(b, &entry, map, now_ms);
+}
+
+struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
+			  uint64_t now_ms, enum counter *why)
+{
+	struct flow *flow = flow_known(b, lan, NAT_SIDE_LAN, now_ms);
+	struct mapping *target, *map;
+	struct nat_entry entry;
+
+	if (flow)
+		return flow;
+	*why = COUNTER_not_for_us;
+	target = mapping_find_public(b, lan->proto, &lan->dst);
+	if (!target || endpoint_eq(&target->in.inside, &lan->src))
+		return NULL;
+	*why = COUNTER_no_mapping;
+	map = mapping_get(b, lan->proto, &lan->src, &lan->dst.addr);
+	if (!map)
+		return NULL;
+	/* No look-up first: nothing but this makes such an entry. One that is
+	 * there is of ours, and is made anew.
+	 */
+	nat_remove(b->nat, lan);
+	entry = entry_of(lan, map);
+	entry.wan.src = target->in.inside;
+	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.answered = true;
+	flow = flow_create(b, &entry, map, now_ms);
+	if (!flow)
+		return NULL;
+	entry = entry_reversed(&entry);
+	/* The reverse may only displace what is older than this flow */
+	flow_add(b, &entry, target, now_ms);
+	return flow_find(b, lan, NAT_SIDE_LAN);
 }
 
 struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,

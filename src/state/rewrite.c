@@ -302,6 +302,57 @@ static void rewrite_field(struct rewrite *rw, const struct site *site,
 	}
 }
 
+/* ---- private networks with the same numbers ---- */
+
+static uint8_t foreign_in(const struct rewrite *rw, enum sip_header header,
+			  uint8_t what)
+{
+	const struct message *msg = rw->msg;
+
+	for (unsigned int i = msg->first[header]; i < msg->count; i++) {
+		struct span field = msg->line[i].value, value;
+		struct hostport hp;
+
+		if (msg->line[i].id != header)
+			continue;
+		while (field_next_value(&field, &value)) {
+			if (uri_hostport(field_uri(value), &hp) &&
+			    is_host_of(rw, &hp))
+				return what;
+		}
+	}
+	return 0;
+}
+
+/*
+ * A request from outside with the inside host's private address in it means
+ * somebody else's: nobody outside can know it. It must come back in answers as
+ * it is, and so must the identity in what the inside host sends later.
+ */
+static void note_foreign(const struct rewrite *rw, uint32_t call)
+{
+	uint8_t what = foreign_in(rw, SIP_FROM, FOREIGN_REMOTE) |
+		       foreign_in(rw, SIP_TO, FOREIGN_LOCAL) |
+		       foreign_in(rw, SIP_RECORD_ROUTE, FOREIGN_ROUTE);
+
+	if (what || rw->flow->map->notes)
+		mapping_note_foreign(rw->flow->map, call, what);
+}
+
+/* A field of an outgoing message repeats what was foreign */
+static bool is_foreign(const struct rewrite *rw, enum sip_header header)
+{
+	bool request = message_is_request(rw->msg);
+
+	if (header == SIP_RECORD_ROUTE)
+		return !request && rw->foreign & FOREIGN_ROUTE;
+	if (header == SIP_FROM)
+		return rw->foreign & (request ? FOREIGN_LOCAL : FOREIGN_REMOTE);
+	if (header == SIP_TO)
+		return rw->foreign & (request ? FOREIGN_REMOTE : FOREIGN_LOCAL);
+	return false;
+}
+
 static enum site_rule rule_for(const struct rewrite *rw,
 			       const struct site *site)
 {
@@ -313,6 +364,8 @@ static enum site_rule rule_for(const struct rewrite *rw,
 		return rw->msg->method == SIP_REGISTER ? SITE_RESTORE
 						       : SITE_LEAVE;
 	if (from_to && !rw->bindings->conf->sip.map_from_to)
+		return SITE_LEAVE;
+	if (rw->outbound && rw->foreign && is_foreign(rw, site->header))
 		return SITE_LEAVE;
 	return rule;
 }
@@ -331,8 +384,13 @@ static uint32_t branch_of(const struct message *msg)
 void rewrite_header(struct rewrite *rw)
 {
 	const struct message *msg = rw->msg;
+	uint32_t call = span_hash(message_value(msg, SIP_CALL_ID), 0);
 
 	rw->branch = branch_of(msg);
+	if (rw->outbound)
+		rw->foreign = mapping_foreign(rw->flow->map, call);
+	else if (message_is_request(msg))
+		note_foreign(rw, call);
 	for (const struct site *site = site_table; site->name; site++) {
 		enum site_rule rule = rule_for(rw, site);
 
