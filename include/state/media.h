@@ -72,6 +72,7 @@ struct pinhole {
 	bool rtcp, wanted;
 	uint64_t packets_out, packets_in;
 	struct pinhole *prev, *next;
+	UT_hash_handle by_lan;
 };
 
 /** struct port_pool - Which media ports of one public address are reserved */
@@ -84,6 +85,8 @@ struct port_pool {
 
 /**
  * struct media - Streams of all calls
+ * @pinholes_by_lan: Pinholes of all calls; where several have the same, one
+ *		kernel entry serves them all
  */
 struct media {
 	const struct conf *conf;
@@ -91,6 +94,7 @@ struct media {
 	struct counters *counters;
 	struct stream *by_inside, *by_public;
 	struct port_pool *pools;
+	struct pinhole *pinholes_by_lan;
 	unsigned int pinholes;
 };
 

@@ -149,6 +149,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 	call->from = copy_text(message_value(msg, SIP_FROM));
 	call->to = copy_text(message_value(msg, SIP_TO));
 	call->timer.fire = call_fire;
+	call->due_ms = now_ms + RINGING_MS;
 	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);
 	DL_APPEND(calls->list, call);
 	calls->live++;
@@ -495,6 +496,18 @@ static void set_due_active(struct calls *calls, struct call *call,
 		call->expires_ms ? call->expires_ms - now_ms : SILENT_MS);
 }
 
+/* Both sides have agreed on a description */
+static void set_agreed(struct call *call)
+{
+	call->state = call->held ? CALL_HELD : CALL_ACTIVE;
+}
+
+/* They have not: it is as before */
+static void set_refused(struct call *call)
+{
+	call->held = call->state == CALL_HELD;
+}
+
 static bool has_confirmed(const struct call *call)
 {
 	const struct dialog *d;
@@ -523,6 +536,9 @@ static void on_request(struct calls *calls, struct call *call,
 		if (d) {
 			dialog_settle(d, true);
 			call_reconcile(calls, call);
+			/* It may have answered the offer of a 2xx */
+			if (d->confirmed)
+				set_agreed(call);
 		}
 		break;
 	case SIP_BYE:
@@ -555,7 +571,7 @@ static void confirm(struct calls *calls, struct call *call, struct dialog *d,
 		dialog_settle(d, true);
 		call_reconcile(calls, call);
 	}
-	call->state = call->held ? CALL_HELD : CALL_ACTIVE;
+	set_agreed(call);
 	call->heard_ms = now_ms;
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
@@ -575,6 +591,7 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 	} else if (d && d->confirmed) {
 		dialog_settle(d, false);
 		call_reconcile(calls, call);
+		set_refused(call);
 	} else if (!has_confirmed(call)) {
 		call_end(calls, call, now_ms);
 	}
@@ -613,24 +630,25 @@ static void on_update_answer(struct calls *calls, struct call *call,
 		return;
 	dialog_settle(d, msg->status < 300);
 	call_reconcile(calls, call);
-	if (msg->status < 300 && d->confirmed) {
-		read_session_timer(call, msg, now_ms);
-		set_due_active(calls, call, now_ms);
+	if (msg->status >= 300) {
+		set_refused(call);
+		return;
 	}
+	/* No INVITE was seen: the call is older than this program */
+	if (call->state == CALL_TRYING)
+		d->confirmed = true;
+	if (!d->confirmed)
+		return;
+	set_agreed(call);
+	read_session_timer(call, msg, now_ms);
+	set_due_active(calls, call, now_ms);
 }
 
-void call_progress(struct calls *calls, struct call *call,
-		   const struct message *msg, bool outbound, uint64_t now_ms)
+static void on_answer(struct calls *calls, struct call *call,
+		      const struct message *msg, bool outbound, uint64_t now_ms)
 {
 	struct dialog *d;
 
-	if (message_is_request(msg)) {
-		d = dialog_find(call, msg, outbound);
-		on_request(calls, call, msg, d, now_ms);
-		return;
-	}
-	if (call->state == CALL_ENDED)
-		return;
 	if (msg->method == SIP_INVITE && msg->status > 100 && msg->status < 300)
 		d = dialog_get(call, msg, outbound);
 	else
@@ -641,6 +659,19 @@ void call_progress(struct calls *calls, struct call *call,
 		on_bye_answer(calls, call, msg, d, now_ms);
 	else if (msg->method == SIP_UPDATE)
 		on_update_answer(calls, call, msg, d, now_ms);
+}
+
+void call_progress(struct calls *calls, struct call *call,
+		   const struct message *msg, bool outbound, uint64_t now_ms)
+{
+	if (message_is_request(msg))
+		on_request(calls, call, msg, dialog_find(call, msg, outbound),
+			   now_ms);
+	else if (call->state != CALL_ENDED)
+		on_answer(calls, call, msg, outbound, now_ms);
+	/* Any message may have opened pinholes, which want to be kept */
+	if (call->state != CALL_ENDED)
+		schedule(calls, call, now_ms);
 }
 
 /* Forks that another one has won against */

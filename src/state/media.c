@@ -250,6 +250,7 @@ void pinhole_want(struct media *m, struct pinhole **list,
 	p->rtcp = rtcp;
 	p->wanted = true;
 	DL_APPEND(*list, p);
+	HASH_ADD(by_lan, m->pinholes_by_lan, lan, sizeof(p->lan), p);
 	m->pinholes++;
 	pinhole_open(m, p);
 }
@@ -264,12 +265,16 @@ void pinhole_begin(struct pinhole *list)
 
 void pinhole_sweep(struct media *m, struct pinhole **list)
 {
-	struct pinhole *p, *next;
+	struct pinhole *p, *next, *other;
 
 	DL_FOREACH_SAFE (*list, p, next) {
 		if (p->wanted)
 			continue;
-		nat_remove(m->nat, &p->lan);
+		HASH_DELETE(by_lan, m->pinholes_by_lan, p);
+		HASH_FIND(by_lan, m->pinholes_by_lan, &p->lan, sizeof(p->lan),
+			  other);
+		if (!other)
+			nat_remove(m->nat, &p->lan);
 		DL_DELETE(*list, p);
 		free(p);
 		m->pinholes--;
