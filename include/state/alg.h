@@ -16,6 +16,7 @@
 #include "state/media.h"
 #include "state/nat.h"
 #include "state/registration.h"
+#include "state/subscription.h"
 
 /**
  * struct alg - The gateway: all state, and the scratch of one packet
@@ -30,7 +31,9 @@ struct alg {
 	struct media media;
 	struct calls calls;
 	struct registrations registrations;
+	struct subscriptions subscriptions;
 	struct timer_wheel call_timers, registration_timers;
+	struct timer_wheel subscription_timers;
 	struct message msg;
 	struct desc desc;
 	struct edit_list edits;

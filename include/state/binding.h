@@ -277,6 +277,13 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 struct peer *peer_allow(struct bindings *b, const struct addr *inside,
 			const struct addr *remote, uint64_t until_ms);
 
+/** peer_hold() - @remote may reach @inside until peer_release(); NULL if memory
+ * ran out */
+struct peer *peer_hold(struct bindings *b, const struct addr *inside,
+		       const struct addr *remote, uint64_t now_ms);
+/** peer_release() - NULL is allowed */
+void peer_release(struct peer *peer);
+
 /** peer_is_known() - The inside host has to do with @remote: lately, or by a
  * registration or call */
 bool peer_is_known(const struct bindings *b, const struct addr *inside,

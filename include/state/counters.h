@@ -45,6 +45,8 @@
 	X(registrations_ended, "Registrations removed or lapsed")              \
 	X(registrations_evicted,                                               \
 	  "Registrations dropped: limits.registrations")                       \
+	X(subscriptions_evicted,                                               \
+	  "Subscriptions dropped: limits.registrations")                       \
 	X(calls_started, "Calls begun")                                        \
 	X(calls_ended, "Calls ended")                                          \
 	X(calls_lost, "Calls ended because nothing was heard of them")         \

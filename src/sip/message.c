@@ -30,15 +30,22 @@ static const struct {
 	[SIP_REPLY_TO] = { NAME("Reply-To"), 0 },
 	[SIP_ROUTE] = { NAME("Route"), 0 },
 	[SIP_SESSION_EXPIRES] = { NAME("Session-Expires"), 'x' },
+	[SIP_SUBSCRIPTION_STATE] = { NAME("Subscription-State"), 0 },
 	[SIP_TO] = { NAME("To"), 't' },
 	[SIP_USER_AGENT] = { NAME("User-Agent"), 0 },
 	[SIP_VIA] = { NAME("Via"), 'v' },
 };
 
 static const struct span method_names[] = {
-	[SIP_ACK] = NAME("ACK"),       [SIP_BYE] = NAME("BYE"),
-	[SIP_CANCEL] = NAME("CANCEL"), [SIP_INVITE] = NAME("INVITE"),
-	[SIP_PRACK] = NAME("PRACK"),   [SIP_REGISTER] = NAME("REGISTER"),
+	[SIP_ACK] = NAME("ACK"),
+	[SIP_BYE] = NAME("BYE"),
+	[SIP_CANCEL] = NAME("CANCEL"),
+	[SIP_INVITE] = NAME("INVITE"),
+	[SIP_PRACK] = NAME("PRACK"),
+	[SIP_REGISTER] = NAME("REGISTER"),
+	[SIP_NOTIFY] = NAME("NOTIFY"),
+	[SIP_REFER] = NAME("REFER"),
+	[SIP_SUBSCRIBE] = NAME("SUBSCRIBE"),
 	[SIP_UPDATE] = NAME("UPDATE"),
 };
 

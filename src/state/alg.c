@@ -323,6 +323,10 @@ static void edit_message(struct alg *alg, struct arrival *in)
 		rewrite_header(&rw);
 	}
 	handle_register(alg, in);
+	for (unsigned int i = 0; i < in->views; i++)
+		subscription_message(&alg->subscriptions, in->view[i].flow,
+				     &alg->msg, in->view[i].outbound,
+				     in->now_ms);
 	handle_calls(alg, in);
 }
 
@@ -393,6 +397,7 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 void alg_tick(struct alg *alg, uint64_t now_ms)
 {
 	timer_run(&alg->registration_timers, now_ms);
+	timer_run(&alg->subscription_timers, now_ms);
 	timer_run(&alg->call_timers, now_ms);
 }
 
@@ -406,6 +411,7 @@ void alg_configure(struct alg *alg, const struct conf *conf)
 	alg->media.conf = conf;
 	alg->calls.conf = conf;
 	alg->registrations.conf = conf;
+	alg->subscriptions.conf = conf;
 }
 
 struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
@@ -428,6 +434,12 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 		(struct registrations){ .bindings = &alg->bindings,
 					.counters = &alg->counters,
 					.wheel = &alg->registration_timers };
+	alg->subscriptions =
+		(struct subscriptions){ .bindings = &alg->bindings,
+					.counters = &alg->counters,
+					.wheel = &alg->subscription_timers };
+	timer_wheel_init(&alg->subscription_timers, &alg->subscriptions,
+			 now_ms);
 	timer_wheel_init(&alg->call_timers, &alg->calls, now_ms);
 	timer_wheel_init(&alg->registration_timers, &alg->registrations,
 			 now_ms);
@@ -442,6 +454,7 @@ void alg_free(struct alg *alg)
 	/* What calls have open in the kernel stays open: media goes on */
 	alg->nat.dry = true;
 	registrations_free(&alg->registrations);
+	subscriptions_free(&alg->subscriptions);
 	calls_free(&alg->calls);
 	media_free(&alg->media);
 	bindings_free(&alg->bindings);

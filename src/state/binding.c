@@ -623,6 +623,22 @@ struct peer *peer_allow(struct bindings *b, const struct addr *inside,
 	return peer;
 }
 
+struct peer *peer_hold(struct bindings *b, const struct addr *inside,
+		       const struct addr *remote, uint64_t now_ms)
+{
+	struct peer *peer = peer_allow(b, inside, remote, now_ms);
+
+	if (peer)
+		peer->holds++;
+	return peer;
+}
+
+void peer_release(struct peer *peer)
+{
+	if (peer)
+		peer->holds--;
+}
+
 bool peer_is_known(const struct bindings *b, const struct addr *inside,
 		   const struct addr *remote, uint64_t now_ms)
 {

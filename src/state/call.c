@@ -76,7 +76,7 @@ static void call_close(struct calls *calls, struct call *call)
 		call->stream[i] = NULL;
 	}
 	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++) {
-		call->peer[i]->holds--;
+		peer_release(call->peer[i]);
 		call->peer[i] = NULL;
 	}
 }
@@ -124,10 +124,8 @@ static void call_add_peer(struct calls *calls, struct call *call,
 	}
 	if (i == CALL_PEERS)
 		return;
-	call->peer[i] = peer_allow(calls->bindings, &flow->lan.src.addr,
-				   &flow->lan.dst.addr, now_ms);
-	if (call->peer[i])
-		call->peer[i]->holds++;
+	call->peer[i] = peer_hold(calls->bindings, &flow->lan.src.addr,
+				  &flow->lan.dst.addr, now_ms);
 }
 
 static struct call *call_new(struct calls *calls, const char *key,

@@ -99,8 +99,7 @@ static void registration_free(struct registrations *regs,
 	DL_DELETE(reg->set->contacts, reg);
 	set_free_if_empty(regs, reg->set);
 	reg->map->holds--;
-	if (reg->peer)
-		reg->peer->holds--;
+	peer_release(reg->peer);
 	regs->count--;
 	free(reg->user);
 	free(reg->contact_inside);
@@ -292,12 +291,9 @@ static void hold(struct registrations *regs, struct registration *reg,
 {
 	struct tuple contact = flow->lan;
 
-	if (!reg->peer) {
-		reg->peer = peer_allow(regs->bindings, &flow->lan.src.addr,
-				       &flow->lan.dst.addr, now_ms);
-		if (reg->peer)
-			reg->peer->holds++;
-	}
+	if (!reg->peer)
+		reg->peer = peer_hold(regs->bindings, &flow->lan.src.addr,
+				      &flow->lan.dst.addr, now_ms);
 	if (!regs->conf->sip.keep_registrations)
 		return;
 	flow_hold(regs->bindings, &flow->lan, flow->map, seconds, now_ms);

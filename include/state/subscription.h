@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_SUBSCRIPTION_H
+#define SIPALG_STATE_SUBSCRIPTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "base/timer.h"
+#include "sip/message.h"
+#include "state/binding.h"
+
+/*
+ * Theory of operation
+ *
+ * A phone that subscribes (lamps, message waiting, the fate of a transfer) is
+ * told by NOTIFY, perhaps much later than the kernel keeps an idle flow. The
+ * notifier may reach the phone for as long as the subscription lasts: as the
+ * 2xx to SUBSCRIBE grants it, and as each NOTIFY says (RFC 6665 4.1.2,
+ * 4.1.3, 8.4). Only the phone's own SUBSCRIBE or REFER begins one.
+ */
+
+/**
+ * struct subscription - One Call-ID under which an inside host has subscribed
+ * @peer:	The notifier, held
+ * @key:	Inside host, then the Call-ID
+ */
+struct subscription {
+	struct peer *peer;
+	struct timer timer;
+	UT_hash_handle hh;
+	struct subscription *prev, *next;
+	size_t key_len;
+	char key[];
+};
+
+/** struct subscriptions - All of them, the one longest unused first */
+struct subscriptions {
+	const struct conf *conf;
+	struct bindings *bindings;
+	struct counters *counters;
+	struct timer_wheel *wheel;
+	struct subscription *table, *list;
+};
+
+void subscriptions_free(struct subscriptions *subs);
+
+/** subscription_message() - Take note of a message, if it is about one */
+void subscription_message(struct subscriptions *subs, const struct flow *flow,
+			  const struct message *msg, bool outbound,
+			  uint64_t now_ms);
+
+#endif

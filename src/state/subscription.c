@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/subscription.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "sip/field.h"
+
+/* Not answered by then: Timer F, Timer N (RFC 3261 17.1.2, RFC 6665 4.1.2) */
+#define TRANSACTION_S 32
+/* The answer does not say how long; RFC 6665 leaves it to the event package */
+#define DEFAULT_S 3600
+#define CALL_ID_MAX 512
+
+static void subscription_free(struct subscriptions *subs,
+			      struct subscription *sub)
+{
+	timer_stop(subs->wheel, &sub->timer);
+	HASH_DELETE(hh, subs->table, sub);
+	DL_DELETE(subs->list, sub);
+	peer_release(sub->peer);
+	free(sub);
+}
+
+void subscriptions_free(struct subscriptions *subs)
+{
+	while (subs->list)
+		subscription_free(subs, subs->list);
+}
+
+static void subscription_fire(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	char *at = (char *)timer - offsetof(struct subscription, timer);
+
+	(void)now_ms;
+	subscription_free(owner, (struct subscription *)at);
+}
+
+static struct subscription *add(struct subscriptions *subs, const char *key,
+				size_t key_len, const struct flow *flow,
+				uint64_t now_ms)
+{
+	struct subscription *sub = calloc(1, sizeof(*sub) + key_len);
+
+	if (!sub)
+		return NULL;
+	if (HASH_COUNT(subs->table) >= subs->conf->limits.registrations) {
+		counter_add(subs->counters, COUNTER_subscriptions_evicted);
+		subscription_free(subs, subs->list);
+	}
+	sub->key_len = key_len;
+	memcpy(sub->key, key, key_len);
+	sub->timer.fire = subscription_fire;
+	sub->peer = peer_hold(subs->bindings, &flow->lan.src.addr,
+			      &flow->lan.dst.addr, now_ms);
+	HASH_ADD(hh, subs->table, key, (unsigned int)key_len, sub);
+	DL_APPEND(subs->list, sub);
+	return sub;
+}
+
+/* The subscription of a message; made if the message begins one */
+static struct subscription *get(struct subscriptions *subs,
+				const struct flow *flow,
+				const struct message *msg, bool begins,
+				uint64_t now_ms)
+{
+	char key[sizeof(struct addr) + CALL_ID_MAX];
+	struct span id = message_value(msg, SIP_CALL_ID);
+	struct subscription *sub;
+	size_t len;
+
+	if (!id.len || id.len > CALL_ID_MAX)
+		return NULL;
+	memcpy(key, &flow->lan.src.addr, sizeof(struct addr));
+	memcpy(key + sizeof(struct addr), id.ptr, id.len);
+	len = sizeof(struct addr) + id.len;
+	HASH_FIND(hh, subs->table, key, len, sub);
+	if (!sub && begins)
+		sub = add(subs, key, len, flow, now_ms);
+	return sub;
+}
+
+/* For @seconds from now; 0 ends it */
+static void last(struct subscriptions *subs, struct subscription *sub,
+		 uint64_t seconds, uint64_t now_ms)
+{
+	if (!seconds) {
+		subscription_free(subs, sub);
+		return;
+	}
+	timer_start(subs->wheel, &sub->timer, now_ms + seconds * 1000);
+}
+
+/* What the answer to SUBSCRIBE grants */
+static void on_answer(struct subscriptions *subs, struct subscription *sub,
+		      const struct message *msg, uint64_t now_ms)
+{
+	struct span expires = message_value(msg, SIP_EXPIRES);
+	uint64_t seconds = DEFAULT_S;
+
+	if (msg->status < 200 || msg->status == 401 || msg->status == 407)
+		return;
+	if (msg->status >= 300)
+		seconds = 0;
+	else if (expires.len)
+		span_to_uint(expires, UINT32_MAX, &seconds);
+	/* Also with 0: the last NOTIFY follows (RFC 6665 4.1.2.3) */
+	last(subs, sub, seconds ? seconds : TRANSACTION_S, now_ms);
+}
+
+/* "active;expires=600", "terminated;reason=timeout" */
+static void on_notify(struct subscriptions *subs, struct subscription *sub,
+		      const struct message *msg, uint64_t now_ms)
+{
+	struct span state = message_value(msg, SIP_SUBSCRIPTION_STATE);
+	struct span expires = field_param(field_params(state), SPAN("expires"));
+	uint64_t seconds;
+
+	if (span_starts(state, SPAN("terminated")))
+		last(subs, sub, 0, now_ms);
+	else if (expires.len && !span_to_uint(expires, UINT32_MAX, &seconds))
+		last(subs, sub, seconds, now_ms);
+}
+
+void subscription_message(struct subscriptions *subs, const struct flow *flow,
+			  const struct message *msg, bool outbound,
+			  uint64_t now_ms)
+{
+	bool request = message_is_request(msg);
+	bool begins = msg->method == SIP_SUBSCRIBE || msg->method == SIP_REFER;
+	struct subscription *sub;
+
+	if (!begins && msg->method != SIP_NOTIFY)
+		return;
+	sub = get(subs, flow, msg, begins && outbound && request, now_ms);
+	if (!sub)
+		return;
+	if (begins && outbound && request && !sub->timer.running)
+		last(subs, sub, TRANSACTION_S, now_ms);
+	else if (msg->method == SIP_SUBSCRIBE && !outbound && !request)
+		on_answer(subs, sub, msg, now_ms);
+	else if (msg->method == SIP_NOTIFY && !outbound && request)
+		on_notify(subs, sub, msg, now_ms);
+}
