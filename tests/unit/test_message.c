@@ -151,6 +151,7 @@ static void test_names(void **state)
 		{ SIP_REPLY_TO, "Reply-To", NULL },
 		{ SIP_ROUTE, "Route", NULL },
 		{ SIP_SESSION_EXPIRES, "Session-Expires", "x" },
+		{ SIP_SUBSCRIPTION_STATE, "Subscription-State", NULL },
 		{ SIP_TO, "To", "t" },
 		{ SIP_USER_AGENT, "User-Agent", NULL },
 		{ SIP_VIA, "Via", "v" },
