@@ -95,7 +95,7 @@ struct public_key {
  * @flows:	Flows that use it
  * @holds:	Registrations that need it
  * @bypassed:	Its host is one of bypass.user_agents
- * @undo_count, @undo_next: Texts remembered, and the next place to use
+ * @undo, @undo_count: Texts remembered; of those for one place the last counts
  * @notes:	NULL until two texts would be written alike, or something is
  *		foreign
  */
@@ -104,7 +104,7 @@ struct mapping {
 	struct public_key out;
 	unsigned int flows, holds;
 	bool bypassed;
-	uint8_t undo_count, undo_next;
+	uint8_t undo_count;
 	struct undo undo[MAPPING_UNDO];
 	struct notes *notes;
 	UT_hash_handle by_inside, by_public;

@@ -191,40 +191,52 @@ static void note_add(struct mapping *map, const struct undo *undo,
 	*note = (struct note){ .branch = branch, .undo = *undo };
 }
 
+/* The last record counts most: @undo goes to the end, and @same, which says the
+ * same, or the oldest makes room
+ */
+static struct undo *undo_put(struct mapping *map, const struct undo *undo,
+			     struct undo *same)
+{
+	struct undo *gone = same, *end = map->undo + map->undo_count;
+
+	if (!gone && map->undo_count == MAPPING_UNDO)
+		gone = map->undo;
+	if (gone) {
+		memmove(gone, gone + 1,
+			(size_t)(end - gone - 1) * sizeof(*gone));
+		map->undo_count--;
+	}
+	map->undo[map->undo_count] = *undo;
+	return &map->undo[map->undo_count++];
+}
+
 bool mapping_remember(struct mapping *map, enum site_group group, uint16_t port,
 		      struct span text, uint32_t branch)
 {
+	struct undo undo = { .group = (uint8_t)group,
+			     .len = (uint8_t)text.len,
+			     .port = port };
 	bool rival = false;
 	struct undo *u;
 
 	if (text.len > UNDO_TEXT)
 		return false;
+	if (text.len)
+		memcpy(undo.text, text.ptr, text.len);
 	u = undo_find(map, group, port, text, &rival);
-	if (!u) {
-		u = &map->undo[map->undo_next];
-		map->undo_next = (uint8_t)((map->undo_next + 1) % MAPPING_UNDO);
-		if (map->undo_count < MAPPING_UNDO)
-			map->undo_count++;
-		*u = (struct undo){ .group = (uint8_t)group,
-				    .len = (uint8_t)text.len,
-				    .port = port };
-		if (text.len)
-			memcpy(u->text, text.ptr, text.len);
-	}
+	if (!u || rival)
+		u = undo_put(map, &undo, u);
 	/* Only where two texts became one does each transaction matter */
 	if (rival && branch)
 		note_add(map, u, branch);
 	return true;
 }
 
-/* The record that was made last counts most */
 static const struct undo *undo_latest(const struct mapping *map,
 				      enum site_group group, uint16_t port)
 {
-	for (unsigned int i = 1; i <= map->undo_count; i++) {
-		const struct undo *u =
-			&map->undo[(map->undo_next + MAPPING_UNDO - i) %
-				   MAPPING_UNDO];
+	for (unsigned int i = map->undo_count; i; i--) {
+		const struct undo *u = &map->undo[i - 1];
 
 		if (undo_is(u, group, port))
 			return u;
@@ -348,9 +360,11 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 		b, entry->lan.proto, &entry->lan.src, &entry->wan.dst.addr);
 
 	/* What packets of this flow get is the truth; the mapping follows it
-	 * if it can, so that Contact and source agree.
+	 * if it can, so that Contact and source agree. Not one in use: its
+	 * port has been announced to others.
 	 */
-	if (map && map->out.public_end.port != entry->wan.dst.port)
+	if (map && map->out.public_end.port != entry->wan.dst.port &&
+	    !map->flows && !map->holds)
 		mapping_move(b, map, entry->wan.dst.port);
 	if (!map && mapping_find_public(b, entry->lan.proto, &entry->wan.dst))
 		map = mapping_get(b, entry->lan.proto, &entry->lan.src,
@@ -385,11 +399,13 @@ static struct nat_entry entry_of(const struct tuple *lan,
 
 /*
  * Make the entry of @map towards @lan->dst. Where the public port is taken by
- * a flow of somebody else to that remote, the mapping moves to another one:
- * a port that packets do not get is worth nothing.
+ * a flow of somebody else to that remote, the mapping moves to another one if
+ * it @may_move: a port that packets do not get is worth nothing. One that a
+ * packet from outside names is right as it is.
  */
 static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
-				struct mapping *map, uint64_t now_ms)
+				struct mapping *map, bool may_move,
+				uint64_t now_ms)
 {
 	int err = -EEXIST;
 
@@ -401,6 +417,8 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 		if (err != -EEXIST)
 			break;
 		counter_add(b->counters, COUNTER_mapping_clashes);
+		if (!may_move)
+			break;
 		port = choose_port(b, map->in.proto, &map->in.public_addr,
 				   (uint16_t)(port + 1));
 		if (!port || !mapping_move(b, map, port))
@@ -460,7 +478,7 @@ struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 		return NULL;
 	entry = entry_of(lan, map);
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, false);
-	return flow_create(b, &entry, map, now_ms);
+	return flow_create(b, &entry, map, true, now_ms);
 }
 
 struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
@@ -488,7 +506,7 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 	entry.wan.src = target->in.inside;
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
 	entry.answered = true;
-	flow = flow_create(b, &entry, map, now_ms);
+	flow = flow_create(b, &entry, map, true, now_ms);
 	if (!flow)
 		return NULL;
 	entry = entry_reversed(&entry);
@@ -528,7 +546,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	entry = entry_of(&lan, map);
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
 	entry.answered = true;
-	return flow_create(b, &entry, map, now_ms);
+	return flow_create(b, &entry, map, false, now_ms);
 }
 
 void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,

@@ -1,0 +1,480 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/binding.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "stage.h"
+
+#define UDP IPPROTO_UDP
+
+static struct stage *st;
+static struct bindings *b;
+static enum counter why;
+
+static int set_up(void **state)
+{
+	(void)state;
+	st = stage_open();
+	b = &st->alg->bindings;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	(void)state;
+	stage_close(st);
+	return 0;
+}
+
+static struct tuple tuple(const char *src, const char *dst)
+{
+	return (struct tuple){ .src = stage_end(src),
+			       .dst = stage_end(dst),
+			       .proto = UDP };
+}
+
+static struct flow *outbound(const char *src, const char *dst)
+{
+	struct tuple t = tuple(src, dst);
+
+	return flow_outbound(b, &t, st->now_ms, &why);
+}
+
+static struct flow *inbound(const char *src, const char *dst)
+{
+	struct tuple t = tuple(src, dst);
+
+	return flow_inbound(b, &t, st->now_ms, &why);
+}
+
+static struct mapping *get(const char *inside)
+{
+	struct endpoint end = stage_end(inside);
+	struct addr addr = stage_addr("203.0.113.1");
+
+	return mapping_get(b, UDP, &end, &addr);
+}
+
+static unsigned int port(const struct mapping *map)
+{
+	return map ? map->out.public_end.port : 0;
+}
+
+static void kernel_has(const char *src, const char *dst, unsigned int nat_port)
+{
+	struct nat_entry entry = { .lan = tuple(src, dst), .timeout_s = 3600 };
+
+	entry.wan = tuple_reverse(&entry.lan);
+	entry.wan.dst.addr = stage_addr("203.0.113.1");
+	entry.wan.dst.port = (uint16_t)nat_port;
+	assert_int_equal(simnat_ops.create(&st->sim, &entry), 0);
+}
+
+/* RFC 4787 REQ-1: one inside endpoint, one public endpoint, to every peer */
+static void test_sticky(void **state)
+{
+	struct flow *flow;
+
+	(void)state;
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 5060);
+	flow = outbound("192.168.1.10:5060", "198.51.100.6:5060");
+	assert_int_equal(flow->wan.dst.port, 5060);
+	flow = outbound("192.168.1.10:5060", "198.51.100.6:5070");
+	assert_int_equal(flow->wan.dst.port, 5060);
+	assert_int_equal(flow->map->flows, 3);
+	stage_wait(st, 3600);
+	/* Hours later, the kernel's entry long gone */
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 5060);
+	assert_int_equal(stage_count(st, COUNTER_mappings_created), 1);
+}
+
+static void test_two_phones_on_5060(void **state)
+{
+	struct flow *flow;
+
+	(void)state;
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 5060);
+	flow = outbound("192.168.1.11:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 5061);
+	flow = outbound("192.168.1.12:5060", "198.51.100.6:5060");
+	assert_int_equal(flow->wan.dst.port, 5062);
+	/* Both ways */
+	flow = inbound("198.51.100.5:5060", "203.0.113.1:5061");
+	assert_int_equal(flow->lan.src.addr.byte[15], 11);
+	flow = inbound("198.51.100.5:5060", "203.0.113.1:5060");
+	assert_int_equal(flow->lan.src.addr.byte[15], 10);
+}
+
+static void test_ports(void **state)
+{
+	(void)state;
+	assert_int_equal(port(get("192.168.1.10:5999")), 5999);
+	assert_int_equal(port(get("192.168.1.11:5999")), 5060);
+	assert_int_equal(port(get("192.168.1.12:40000")), 5061);
+	assert_int_equal(port(get("192.168.1.13:5070")), 5070);
+	assert_int_equal(port(get("192.168.1.10:5999")), 5999);
+	/* TCP and UDP have ports of their own */
+	{
+		struct endpoint end = stage_end("192.168.1.14:5999");
+		struct addr addr = stage_addr("203.0.113.1");
+
+		assert_int_equal(port(mapping_get(b, IPPROTO_TCP, &end, &addr)),
+				 5999);
+	}
+}
+
+static void test_exhausted(void **state)
+{
+	(void)state;
+	st->conf.sip.signalling_ports =
+		(struct ports){ 2, { { 5060, 5061 }, { 5070, 5070 } } };
+	assert_int_equal(port(get("192.168.1.10:5060")), 5060);
+	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
+	assert_int_equal(port(get("192.168.1.12:5060")), 5070);
+	assert_null(get("192.168.1.13:5060"));
+	assert_int_equal(stage_count(st, COUNTER_ports_exhausted), 1);
+	assert_null(outbound("192.168.1.13:5060", "198.51.100.5:5060"));
+	assert_int_equal(why, COUNTER_no_mapping);
+	/* Those that have one keep it */
+	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
+}
+
+/* What the kernel has is the truth: a flow older than the daemon */
+static void test_adopt(void **state)
+{
+	struct flow *flow;
+
+	(void)state;
+	kernel_has("192.168.1.10:5060", "198.51.100.5:5060", 1024);
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 1024);
+	assert_int_equal(flow->map->out.public_end.port, 1024);
+	assert_int_equal(st->sim.calls[SIMNAT_CREATE], 1);
+	/* ... and so towards others */
+	flow = outbound("192.168.1.10:5060", "198.51.100.6:5060");
+	assert_int_equal(flow->wan.dst.port, 1024);
+}
+
+static void test_adopt_from_outside(void **state)
+{
+	struct flow *flow;
+	struct nat_entry entry;
+	struct tuple t = tuple("192.168.1.10:5060", "198.51.100.5:5060");
+
+	(void)state;
+	kernel_has("192.168.1.10:5060", "198.51.100.5:5060", 5060);
+	assert_int_equal(simnat_ops.find(&st->sim, &t, NAT_SIDE_LAN, &entry),
+			 0);
+	alg_adopt(st->alg, &entry, st->now_ms);
+	flow = inbound("198.51.100.5:5060", "203.0.113.1:5060");
+	assert_non_null(flow);
+	assert_true(tuple_eq(&flow->lan, &t));
+	/* Not what does not cross, nor what is not translated */
+	entry.wan.dst = entry.lan.src;
+	entry.lan.dst.port = entry.wan.src.port = 5070;
+	alg_adopt(st->alg, &entry, st->now_ms);
+	assert_null(flow_find(b, &entry.lan, NAT_SIDE_LAN));
+}
+
+/* One host's old flow must not take away the port that it has announced to
+ * others
+ */
+static void test_adopt_beside(void **state)
+{
+	struct addr registrar = stage_addr("198.51.100.5");
+	struct flow *flow;
+
+	(void)state;
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	flow->map->holds++;
+	kernel_has("192.168.1.10:5060", "198.51.100.6:5060", 1024);
+	flow = outbound("192.168.1.10:5060", "198.51.100.6:5060");
+	assert_int_equal(flow->wan.dst.port, 1024);
+	/* A registrar may call from any port */
+	peer_allow(b, &flow->lan.src.addr, &registrar, st->now_ms + 1000);
+	assert_non_null(inbound("198.51.100.5:5070", "203.0.113.1:5060"));
+	get("192.168.1.10:5060")->holds--;
+}
+
+/* The port is taken towards that remote by a flow that is none of ours */
+static void test_clash(void **state)
+{
+	struct flow *flow;
+
+	(void)state;
+	kernel_has("192.168.1.99:7", "198.51.100.5:5060", 5060);
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(flow->wan.dst.port, 5061);
+	assert_int_equal(port(flow->map), 5061);
+	assert_int_equal(stage_count(st, COUNTER_mapping_clashes), 1);
+	for (unsigned int p = 5061; p < 5080; p++) {
+		char src[32];
+
+		snprintf(src, sizeof(src), "192.168.1.99:%u", p);
+		kernel_has(src, "198.51.100.6:5060", p);
+	}
+	/* It gives up after some tries, without a flow */
+	assert_null(outbound("192.168.1.10:5060", "198.51.100.6:5060"));
+	assert_int_equal(why, COUNTER_no_mapping);
+}
+
+/* A packet from outside cannot move a mapping by a clash */
+static void test_clash_from_outside(void **state)
+{
+	struct flow *flow;
+	struct mapping *map;
+
+	(void)state;
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	map = flow->map;
+	peer_allow(b, &flow->lan.src.addr, &flow->lan.dst.addr,
+		   st->now_ms + 1000);
+	/* The phone's way to that remote has another translation already */
+	kernel_has("192.168.1.10:5060", "198.51.100.5:5070", 1024);
+	inbound("198.51.100.5:5070", "203.0.113.1:5060");
+	assert_int_equal(port(map), 5060);
+}
+
+static void test_route(void **state)
+{
+	struct network net = stage_network("198.51.100.0/24");
+	struct addr other = stage_addr("203.0.113.2");
+	struct flow *flow;
+
+	(void)state;
+	assert_int_equal(simnat_add_route(&st->sim, &net, &other), 0);
+	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_true(addr_eq(&flow->wan.dst.addr, &other));
+	flow = outbound("192.168.1.10:5060", "192.0.2.1:5060");
+	other = stage_addr("203.0.113.1");
+	assert_true(addr_eq(&flow->wan.dst.addr, &other));
+	simnat_fail(&st->sim, SIMNAT_ROUTE, 0, 1, -ENETUNREACH);
+	assert_null(outbound("192.168.1.10:5060", "192.0.2.2:5060"));
+	assert_int_equal(why, COUNTER_not_for_us);
+}
+
+static void test_faults(void **state)
+{
+	(void)state;
+	simnat_fail(&st->sim, SIMNAT_CREATE, 0, 1, -EPERM);
+	assert_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
+	assert_int_equal(why, COUNTER_no_mapping);
+	assert_int_equal(stage_count(st, COUNTER_conntrack_errors), 1);
+	assert_int_equal(
+		port(outbound("192.168.1.10:5060", "198.51.100.5:5060")->map),
+		5060);
+}
+
+/* A cached flow is believed only as long as the kernel must have it */
+static void test_expiry(void **state)
+{
+	struct tuple t = tuple("192.168.1.10:5060", "198.51.100.5:5060");
+	unsigned int finds;
+
+	(void)state;
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	finds = st->sim.calls[SIMNAT_FIND];
+	st->now_ms += 29000;
+	simnat_set_now(&st->sim, st->now_ms);
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds);
+	stage_wait(st, 31);
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds + 1);
+	assert_int_equal(st->sim.calls[SIMNAT_CREATE], 2);
+	/* The kernel says that it is gone: asked, and made again */
+	simnat_ops.remove(&st->sim, &t);
+	flow_gone(b, &t);
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(st->sim.calls[SIMNAT_CREATE], 3);
+	bindings_doubt(b);
+	finds = st->sim.calls[SIMNAT_FIND];
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds + 1);
+}
+
+static void test_strangers(void **state)
+{
+	struct addr phone = stage_addr("192.168.1.10");
+	struct addr far = stage_addr("198.51.100.66");
+	struct peer *peer;
+
+	(void)state;
+	assert_null(inbound("198.51.100.66:5060", "203.0.113.1:5060"));
+	assert_int_equal(why, COUNTER_stranger);
+	outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	assert_null(inbound("198.51.100.66:5060", "203.0.113.1:5060"));
+	assert_int_equal(why, COUNTER_not_allowed);
+	peer = peer_allow(b, &phone, &far, st->now_ms + 5000);
+	assert_non_null(inbound("198.51.100.66:5060", "203.0.113.1:5060"));
+	/* another port of that host too, but no other host's mapping */
+	assert_non_null(inbound("198.51.100.66:7", "203.0.113.1:5060"));
+	outbound("192.168.1.11:5060", "198.51.100.5:5060");
+	assert_null(inbound("198.51.100.66:5060", "203.0.113.1:5061"));
+	st->now_ms += 5001;
+	assert_false(peer_is_allowed(b, &phone, &far, st->now_ms));
+	peer->holds++;
+	assert_true(peer_is_allowed(b, &phone, &far, st->now_ms));
+	peer->holds--;
+}
+
+static void test_inbound_from(void **state)
+{
+	struct addr phone = stage_addr("192.168.1.10");
+	struct addr far = stage_addr("198.51.100.66");
+
+	(void)state;
+	st->conf.sip.inbound_from = CONF_INBOUND_ANY;
+	assert_true(peer_is_allowed(b, &phone, &far, st->now_ms));
+	st->conf.sip.inbound_from = CONF_INBOUND_LIST;
+	assert_false(peer_is_allowed(b, &phone, &far, st->now_ms));
+	st->conf.sip.inbound_networks.count = 1;
+	st->conf.sip.inbound_networks.net[0] =
+		stage_network("198.51.100.64/29");
+	assert_true(peer_is_allowed(b, &phone, &far, st->now_ms));
+	far = stage_addr("198.51.100.72");
+	assert_false(peer_is_allowed(b, &phone, &far, st->now_ms));
+}
+
+/* limits.flows: the oldest idle goes; the mapping stays */
+static void test_limits(void **state)
+{
+	char dst[32];
+
+	(void)state;
+	st->conf.limits.flows = 4;
+	for (int i = 0; i < 20; i++) {
+		snprintf(dst, sizeof(dst), "198.51.100.%d:5060", i + 1);
+		assert_non_null(outbound("192.168.1.10:5060", dst));
+		assert_true(HASH_CNT(by_lan, b->by_lan) <= 4);
+		assert_int_equal(HASH_CNT(by_lan, b->by_lan),
+				 HASH_CNT(by_wan, b->by_wan));
+	}
+	assert_int_equal(stage_count(st, COUNTER_flows_evicted), 16);
+	assert_int_equal(port(get("192.168.1.10:5060")), 5060);
+	for (int i = 0; i < 20; i++) {
+		snprintf(dst, sizeof(dst), "192.168.1.%d:5060", i + 20);
+		assert_non_null(get(dst));
+	}
+	/* In use, so never dropped */
+	assert_int_equal(port(get("192.168.1.10:5060")), 5060);
+	assert_true(HASH_CNT(by_inside, b->by_inside) <= 5);
+}
+
+static void test_hold(void **state)
+{
+	struct tuple t = tuple("192.168.1.10:5060", "198.51.100.5:5060");
+	struct flow *flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
+	struct nat_entry entry;
+
+	(void)state;
+	flow_hold(b, &t, flow->map, 3600, st->now_ms);
+	assert_int_equal(simnat_ops.find(&st->sim, &t, NAT_SIDE_LAN, &entry),
+			 0);
+	assert_true(entry.fixed && entry.answered);
+	assert_int_equal(entry.timeout_s, 3600);
+	stage_wait(st, 3599);
+	assert_non_null(inbound("198.51.100.5:5060", "203.0.113.1:5060"));
+	assert_int_equal(st->sim.calls[SIMNAT_CREATE], 2);
+	flow_hold(b, &t, flow->map, 0, st->now_ms);
+	assert_int_equal(simnat_ops.find(&st->sim, &t, NAT_SIDE_LAN, &entry),
+			 0);
+	assert_false(entry.fixed);
+	assert_int_equal(entry.timeout_s, SIMNAT_IDLE_ANSWERED_S);
+	/* It cannot be made again: the next packet makes it */
+	simnat_fail(&st->sim, SIMNAT_CREATE, 0, 1, -ENOMEM);
+	flow_hold(b, &t, flow->map, 60, st->now_ms);
+	assert_non_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
+	assert_int_equal(simnat_ops.find(&st->sim, &t, NAT_SIDE_LAN, &entry),
+			 0);
+}
+
+static void test_undo(void **state)
+{
+	struct mapping *map = get("192.168.1.10:5060");
+	const struct undo *u;
+	char long_text[UNDO_TEXT + 1];
+
+	(void)state;
+	assert_null(mapping_recall(map, SITE_GROUP_VIA, 5060, 1));
+	assert_true(mapping_remember(map, SITE_GROUP_VIA, 5060,
+				     SPAN("192.168.1.10"), 1));
+	u = mapping_recall(map, SITE_GROUP_VIA, 5060, 99);
+	assert_memory_equal(u->text, "192.168.1.10", u->len);
+	/* By group and by port */
+	assert_null(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 1));
+	assert_null(mapping_recall(map, SITE_GROUP_VIA, 0, 1));
+	memset(long_text, 'x', sizeof(long_text));
+	assert_false(mapping_remember(
+		map, SITE_GROUP_VIA, 1,
+		(struct span){ long_text, sizeof(long_text) }, 1));
+	assert_true(mapping_remember(map, SITE_GROUP_VIA, 1,
+				     (struct span){ long_text, UNDO_TEXT }, 1));
+}
+
+/* A phone that writes its private address here and its public one there */
+static void test_undo_ambiguous(void **state)
+{
+	struct mapping *map = get("192.168.1.10:5060");
+	struct span in = SPAN("192.168.1.10:5060"), none = SPAN("");
+
+	(void)state;
+	mapping_remember(map, SITE_GROUP_CONTACT, 5060, in, 1);
+	mapping_remember(map, SITE_GROUP_CONTACT, 5060, none, 2);
+	mapping_remember(map, SITE_GROUP_CONTACT, 5060, in, 3);
+	/* Each transaction what it wrote */
+	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 2)->len,
+			 0);
+	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 3)->len,
+			 in.len);
+	/* and where there is none, what it wrote last */
+	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
+			 in.len);
+	mapping_remember(map, SITE_GROUP_CONTACT, 5060, none, 4);
+	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
+			 0);
+	/* Without crowding out the others */
+	mapping_remember(map, SITE_GROUP_VIA, 5060, in, 5);
+	for (uint32_t i = 0; i < 100; i++)
+		mapping_remember(map, SITE_GROUP_CONTACT, 5060,
+				 i % 2 ? in : none, 6 + i);
+	assert_non_null(mapping_recall(map, SITE_GROUP_VIA, 5060, 0));
+	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
+			 in.len);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_sticky),
+		TEST(test_two_phones_on_5060),
+		TEST(test_ports),
+		TEST(test_exhausted),
+		TEST(test_adopt),
+		TEST(test_adopt_from_outside),
+		TEST(test_adopt_beside),
+		TEST(test_clash),
+		TEST(test_clash_from_outside),
+		TEST(test_route),
+		TEST(test_faults),
+		TEST(test_expiry),
+		TEST(test_strangers),
+		TEST(test_inbound_from),
+		TEST(test_limits),
+		TEST(test_hold),
+		TEST(test_undo),
+		TEST(test_undo_ambiguous),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
