@@ -125,8 +125,12 @@ static void registration_end(struct registrations *regs,
 	if (reg->expires_ms)
 		counter_add(regs->counters, COUNTER_registrations_ended);
 	registration_free(regs, reg);
-	if (!map->holds)
-		flow_hold(regs->bindings, &lan, map, 0, now_ms);
+	if (map->holds)
+		return;
+	flow_hold(regs->bindings, &lan, map, 0, now_ms);
+	/* The Contact's own port, where that is another: see hold() */
+	lan.src = map->in.inside;
+	flow_hold(regs->bindings, &lan, map, 0, now_ms);
 }
 
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
