@@ -89,6 +89,7 @@ struct simnat {
 	struct simnat_entry *list;
 	unsigned int count, limit;
 	uint64_t now_ms, swept_s;
+	unsigned int pings;
 	bool counting;
 	unsigned int inside_count, route_count;
 	struct network inside[SIMNAT_NETWORKS];

@@ -30,6 +30,8 @@
 	X(bypassed, "Packets passed because of gateway.mode or bypass.*")      \
 	X(observed, "Messages that active mode would have rewritten")          \
 	X(dropped_malformed, "Malformed messages dropped (sip.on_malformed)")  \
+	X(media_admitted, "First packets of media let in (media.source)")      \
+	X(media_refused, "Media packets of unknown source, passed on")         \
 	X(no_mapping, "Messages passed because no mapping could be made")      \
 	X(too_big, "Messages passed because the result would not fit")         \
 	/* events */                                                           \

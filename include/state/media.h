@@ -25,6 +25,8 @@
  * compared with those it has, and the difference is made or taken away.
  */
 
+struct pinhole;
+
 /** STREAM_PAIRS - Port pairs of one m= line ("port/count") that are mapped */
 #define STREAM_PAIRS 4
 
@@ -50,6 +52,7 @@ struct stream_key {
  * @in:		Its key: what the inside host announced
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
+ * @guests:	Pinholes to sources that nobody announced (media.source)
  *
  * One inside endpoint has one public one, also where several calls name it
  * (forking, Replaces): RFC 4787 REQ-1 for media.
@@ -58,6 +61,7 @@ struct stream {
 	struct stream_key in;
 	struct endpoint inside_rtcp, public_rtp;
 	unsigned int pairs, refs;
+	struct pinhole *guests;
 	char type[12];
 	UT_hash_handle by_inside, by_public;
 };
@@ -115,6 +119,31 @@ struct stream *stream_get(struct media *m, const struct addr *public_addr,
 
 /** stream_put() - A call needs it no longer; the last one frees the ports */
 void stream_put(struct media *m, struct stream *stream);
+
+/** STREAM_GUESTS - Sources that nobody announced, let in for one stream */
+#define STREAM_GUESTS 4
+
+/**
+ * stream_of() - The stream whose ports hold @public_end, be it RTP or RTCP
+ * @inside:	Set to the inside endpoint that stands behind it
+ *
+ * Return: NULL if none has it
+ */
+struct stream *stream_of(const struct media *m,
+			 const struct endpoint *public_end,
+			 struct endpoint *inside);
+
+/**
+ * stream_admit() - Open a pinhole to a source that nobody announced
+ * @inside:	From stream_of()
+ * @wan:	Tuple of the packet that came from it
+ *
+ * It ends with the stream, or when the kernel sees no packets any more.
+ *
+ * Return: false if the stream has STREAM_GUESTS already, or memory ran out
+ */
+bool stream_admit(struct media *m, struct stream *s,
+		  const struct endpoint *inside, const struct tuple *wan);
 
 /** stream_find_public() - Whose RTP port this is; NULL if nobody's */
 struct stream *stream_find_public(const struct media *m,

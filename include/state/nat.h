@@ -45,6 +45,8 @@ struct nat_entry {
  * @is_inside:	@a is a host whose addresses we translate
  * @is_own:	@a is the gateway's
  * @is_bound:	A program on the gateway itself uses that address and port
+ * @ping:	Send CRLF CRLF from inside a flow, as its inside host would: for
+ *NAT beyond the gateway (RFC 5626 3.5.1)
  * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
  *		that saw answers
  * @counts:	Entries count their packets (nf_conntrack_acct)
@@ -63,6 +65,7 @@ struct nat_ops {
 	bool (*is_inside)(void *ctx, const struct addr *a);
 	bool (*is_own)(void *ctx, const struct addr *a);
 	bool (*is_bound)(void *ctx, uint8_t proto, const struct endpoint *end);
+	void (*ping)(void *ctx, const struct tuple *lan);
 	uint32_t (*idle_s)(void *ctx, bool answered);
 	bool (*counts)(void *ctx);
 };

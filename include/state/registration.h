@@ -30,6 +30,7 @@
  * @expires_ms:	Confirmed until; 0: not confirmed yet
  * @wished_s:	What the last REGISTER asked for
  * @asked:	That REGISTER is not answered yet
+ * @ping:	Keeps NAT beyond the gateway open (gateway.advertised_address)
  * @contact_inside, @user_agent: For people
  */
 struct registration {
@@ -41,7 +42,7 @@ struct registration {
 	uint32_t wished_s;
 	bool asked, listed;
 	char *user, *contact_inside, *user_agent;
-	struct timer timer;
+	struct timer timer, ping;
 	struct registration *prev, *next;
 };
 

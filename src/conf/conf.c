@@ -190,8 +190,7 @@ static const struct conf_row rows[] = {
 	      NULL) },
 	{ ROW(gateway, advertised_address, address, "",
 	      "Address to write into SIP where a 1:1 NAT lies further out",
-	      "the address is written, but the keep-alives that hold the outer "
-	      "NAT open are not sent in this version") },
+	      NULL) },
 	{ ROW(gateway, mode, word, "active",
 	      "active, observe (decide, report, change nothing) or bypass "
 	      "(accept untouched)",
@@ -241,7 +240,7 @@ static const struct conf_row rows[] = {
 	{ ROW(media, source, word, "strict",
 	      "Who may send media: strict (the announced remote), signalling "
 	      "(also its signalling peer) or any",
-	      "only strict is active in this version"),
+	      NULL),
 	  .words = source_words },
 	{ ROW_AT(media, timeout, media.timeout_s, number, "180",
 		 "Seconds without traffic after which the mapping of a "
@@ -255,9 +254,7 @@ static const struct conf_row rows[] = {
 	      "DSCP class for media, set by printed rules on that mark",
 	      "setting DSCP is not active in this version") },
 	{ ROW(media, keep_local, yesno, "yes",
-	      "Keep media of calls between inside hosts inside",
-	      "media between inside hosts always stays inside in this "
-	      "version") },
+	      "Keep media of calls between inside hosts inside", NULL) },
 	{ ROW(media, reserved_ports, ports, RESERVED_PORTS,
 	      "Inside ports that are never opened: services that a forged "
 	      "message must not reach (NAT slipstreaming)",

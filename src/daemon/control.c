@@ -41,12 +41,14 @@ static void set_group(const struct conf *conf)
 {
 	const struct group *group = getgrnam(conf->control.group);
 	const char *path = conf->control.socket;
+	struct stat st;
 
 	if (!group)
 		log_warning("control.group: no group \"%s\"; only the "
 			    "daemon's own user can use %s",
 			    conf->control.group, path);
-	else if (chown(path, (uid_t)-1, group->gr_gid))
+	else if ((stat(path, &st) || st.st_gid != group->gr_gid) &&
+		 chown(path, (uid_t)-1, group->gr_gid))
 		log_warning("control.group: %s cannot be given to group "
 			    "\"%s\": %s; is the daemon's user a member?",
 			    path, conf->control.group, strerror(errno));

@@ -25,18 +25,21 @@
 #include <stddef.h>
 
 #define OURS "-m comment --comment sipalgd"
-/* Changes with no version and no configuration: =remove must find it */
+/* These change with no version and no configuration: =remove must find them */
 #define HOOK "PREROUTING " OURS " -j SIPALGD"
+#define MEDIA_HOOK "PREROUTING " OURS " -j SIPALGD-MEDIA"
 
 /* xt_multiport's XT_MULTI_PORTS; a range takes two places */
 #define MULTIPORT_MAX 15
 
 /* Which packets go to the queue: a row more is a rule more */
-static const struct {
+struct row {
 	const char *chain, *protocol, *match;
 	size_t ports;
 	const char *reason;
-} rows[] = {
+};
+
+static const struct row rows[] = {
 	{ "SIPALGD-LAN", "udp", "--ports", offsetof(struct conf, sip.ports),
 	  "phones, to a SIP port or from one" },
 	{ "SIPALGD-WAN", "udp", "--dports",
@@ -44,6 +47,13 @@ static const struct {
 	  "to phones, at the ports that this daemon gave them" },
 	{ "SIPALGD-WAN", "udp", "--sports", offsetof(struct conf, sip.ports),
 	  "to phones, at ports that MASQUERADE gave them before it ran" },
+};
+
+/* Those of the mangle table, for each outside interface */
+static const struct row media_row = {
+	"SIPALGD-MEDIA", "udp", "--dports",
+	offsetof(struct conf, media.rtp_ports),
+	"media from sources that nobody announced (media.source)"
 };
 
 /* Which interfaces lead to which rows */
@@ -94,13 +104,12 @@ static void print_queue(const struct conf *conf, FILE *out)
 }
 
 /* The rules of one row: one for every fifteen places that its ports need */
-static void print_row(const struct conf *conf, size_t row, FILE *out)
+static void print_row(const struct conf *conf, const struct row *row,
+		      const char *before, FILE *out)
 {
-	const struct ports *p =
-		(const void *)((const char *)conf + rows[row].ports);
+	const struct ports *p = (const void *)((const char *)conf + row->ports);
 	unsigned int places = 0;
 
-	fprintf(out, "# %s\n", rows[row].reason);
 	for (unsigned int i = 0; i < p->count; i++) {
 		bool is_range = p->range[i].first != p->range[i].last;
 		unsigned int need = is_range ? 2 : 1;
@@ -110,9 +119,8 @@ static void print_row(const struct conf *conf, size_t row, FILE *out)
 			places = 0;
 		}
 		if (!places)
-			fprintf(out, "-A %s -p %s " OURS " -m multiport %s ",
-				rows[row].chain, rows[row].protocol,
-				rows[row].match);
+			fprintf(out, "-A %s %s-p %s " OURS " -m multiport %s ",
+				row->chain, before, row->protocol, row->match);
 		fprintf(out, "%s%u", places ? "," : "", p->range[i].first);
 		if (is_range)
 			fprintf(out, ":%u", p->range[i].last);
@@ -121,15 +129,44 @@ static void print_row(const struct conf *conf, size_t row, FILE *out)
 	print_queue(conf, out);
 }
 
+static bool has_media(const struct conf *conf)
+{
+	return conf->media.enabled && conf->media.source != CONF_SOURCE_STRICT;
+}
+
+static void print_media(const struct conf *conf, FILE *out)
+{
+	const struct conf_names *wan = &conf->gateway.wan_interfaces;
+	char before[CONF_NAME_MAX + 64];
+
+	fputs(":SIPALGD-MEDIA - [0:0]\n", out);
+	for (unsigned int i = 0; i < wan->count; i++) {
+		snprintf(before, sizeof(before),
+			 "-i %s -m conntrack --ctstate NEW ", wan->name[i]);
+		print_row(conf, &media_row, before, out);
+	}
+}
+
 static void print_apply(const struct conf *conf, FILE *out)
 {
 	fputs("*raw\n", out);
 	print_chains(out);
 	print_dispatch(conf, out);
-	for (size_t i = 0; i < COUNT(rows); i++)
-		print_row(conf, i, out);
-	fputs("COMMIT\n"
-	      "# The jump. Where it is in place already, this block fails and "
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		fprintf(out, "# %s\n", rows[i].reason);
+		print_row(conf, &rows[i], "", out);
+	}
+	fputs("COMMIT\n", out);
+	if (has_media(conf)) {
+		fprintf(out, "# %s\n*mangle\n", media_row.reason);
+		print_media(conf, out);
+		fputs("COMMIT\n*mangle\n-F SIPALGD-MEDIA\n"
+		      "-X SIPALGD-MEDIA\n",
+		      out);
+		print_media(conf, out);
+		fputs("-A " MEDIA_HOOK "\nCOMMIT\n", out);
+	}
+	fputs("# The jump. Where it is in place already, this block fails and "
 	      "changes nothing.\n"
 	      "*raw\n"
 	      "-F SIPALGD\n"
@@ -141,7 +178,7 @@ static void print_apply(const struct conf *conf, FILE *out)
 }
 
 /* Declared before they are deleted, so that one that is missing is no error */
-static void print_remove(FILE *out)
+static void print_remove(const struct conf *conf, FILE *out)
 {
 	fputs("*raw\n-D " HOOK "\n", out);
 	print_chains(out);
@@ -149,6 +186,10 @@ static void print_remove(FILE *out)
 	for (size_t i = 0; i < COUNT(directions); i++)
 		fprintf(out, "-X %s\n", directions[i].chain);
 	fputs("COMMIT\n", out);
+	if (has_media(conf))
+		fputs("*mangle\n-D " MEDIA_HOOK "\n"
+		      ":SIPALGD-MEDIA - [0:0]\n-X SIPALGD-MEDIA\nCOMMIT\n",
+		      out);
 }
 
 int rules_print(const struct conf *conf, enum rules_what what, FILE *out)
@@ -162,7 +203,7 @@ int rules_print(const struct conf *conf, enum rules_what what, FILE *out)
 	fprintf(out, "# sipalgd, for %s\n", titles[what]);
 	/* No row holds an address, so both families read the same */
 	if (what == RULES_REMOVE)
-		print_remove(out);
+		print_remove(conf, out);
 	else
 		print_apply(conf, out);
 	return fflush(out) || ferror(out) ? -EIO : 0;

@@ -3,10 +3,13 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/log.h"
 
 /* What the kernel has built in, where its sysctl cannot be read */
 #define UDP_TIMEOUT_S 30
@@ -185,6 +188,32 @@ static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
 	return bound;
 }
 
+/*
+ * Sent from the inside host's own address, which a transparent socket may use:
+ * the packet then takes the flow's entry, and with it the translation that the
+ * inside host's packets get.
+ */
+static void op_ping(void *ctx, const struct tuple *lan)
+{
+	bool v4 = addr_is_v4(&lan->src.addr);
+	struct sockaddr_storage from, to;
+	socklen_t len = socket_address(&lan->src, &from);
+	int one = 1, fd;
+
+	(void)ctx;
+	socket_address(&lan->dst, &to);
+	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (setsockopt(fd, v4 ? SOL_IP : SOL_IPV6,
+		       v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one,
+		       sizeof(one)) ||
+	    bind(fd, (struct sockaddr *)&from, len) ||
+	    sendto(fd, "\r\n\r\n", 4, 0, (struct sockaddr *)&to, len) < 0)
+		log_debug("ping: %s", strerror(errno));
+	close(fd);
+}
+
 static uint32_t op_idle_s(void *ctx, bool answered)
 {
 	const struct kernel *kernel = ctx;
@@ -208,6 +237,7 @@ const struct nat_ops kernel_ops = {
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,
 	.is_bound = op_is_bound,
+	.ping = op_ping,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
 };

@@ -247,6 +247,14 @@ static bool op_is_inside(void *ctx, const struct addr *a)
 	return false;
 }
 
+static void op_ping(void *ctx, const struct tuple *lan)
+{
+	struct simnat *sim = ctx;
+
+	(void)lan;
+	sim->pings++;
+}
+
 static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
 {
 	(void)ctx;
@@ -321,6 +329,7 @@ const struct nat_ops simnat_ops = {
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,
 	.is_bound = op_is_bound,
+	.ping = op_ping,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
 };

@@ -330,6 +330,39 @@ static void edit_message(struct alg *alg, struct arrival *in)
 	handle_calls(alg, in);
 }
 
+/* ---- media from where nobody said ---- */
+
+/*
+ * The rules bring such packets only where media.source is not strict: new ones
+ * at our media ports, of no entry. The packet itself cannot use the entry that
+ * is made here, it has met conntrack before: it goes, the next one finds it.
+ */
+static bool is_media(const struct alg *alg, const struct arrival *in)
+{
+	return in->side == NAT_SIDE_WAN &&
+	       alg->conf->media.source != CONF_SOURCE_STRICT &&
+	       ports_contain(&alg->conf->media.rtp_ports,
+			     in->pkt.tuple.dst.port);
+}
+
+static struct decision admit_media(struct alg *alg, const struct arrival *in)
+{
+	const struct tuple *t = &in->pkt.tuple;
+	struct decision d = pass(COUNTER_media_refused);
+	struct endpoint inside;
+	struct stream *s = stream_of(&alg->media, &t->dst, &inside);
+
+	if (!s || (alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
+		   !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
+				  in->now_ms)))
+		return d;
+	if (!stream_admit(&alg->media, s, &inside, t))
+		return d;
+	d.reason = COUNTER_media_admitted;
+	d.drop = !alg->nat.dry;
+	return d;
+}
+
 /* Write the changed packet; the original goes if that cannot be done */
 static struct decision finish(struct alg *alg, const struct arrival *in)
 {
@@ -363,6 +396,8 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 						 : COUNTER_other_protocol);
 	if (in->pkt.tuple.proto != IPPROTO_UDP)
 		return pass(COUNTER_other_protocol);
+	if (is_media(alg, in))
+		return admit_media(alg, in);
 	find_views(alg, in, &why);
 	if (!in->views)
 		return pass(why);

@@ -145,6 +145,8 @@ void stream_put(struct media *m, struct stream *stream)
 	if (pool)
 		block_mark(pool, stream->public_rtp.port, 2 * stream->pairs,
 			   false);
+	pinhole_begin(stream->guests);
+	pinhole_sweep(m, &stream->guests);
 	HASH_DELETE(by_inside, m->by_inside, stream);
 	HASH_DELETE(by_public, m->by_public, stream);
 	free(stream);
@@ -279,6 +281,41 @@ void pinhole_sweep(struct media *m, struct pinhole **list)
 		free(p);
 		m->pinholes--;
 	}
+}
+
+struct stream *stream_of(const struct media *m,
+			 const struct endpoint *public_end,
+			 struct endpoint *inside)
+{
+	struct endpoint rtp = *public_end;
+	struct stream *s = stream_find_public(m, &rtp);
+	struct endpoint rtcp;
+
+	if (s) {
+		*inside = s->in.inside_rtp;
+		return s;
+	}
+	rtp.port--;
+	s = stream_find_public(m, &rtp);
+	if (!s || !s->inside_rtcp.port)
+		return NULL;
+	rtcp = stream_public_rtcp(s);
+	*inside = s->inside_rtcp;
+	return endpoint_eq(&rtcp, public_end) ? s : NULL;
+}
+
+bool stream_admit(struct media *m, struct stream *s,
+		  const struct endpoint *inside, const struct tuple *wan)
+{
+	unsigned int count = 0;
+	struct pinhole *p;
+
+	DL_FOREACH (s->guests, p)
+		count++;
+	if (count >= STREAM_GUESTS)
+		return false;
+	pinhole_want(m, &s->guests, inside, &wan->dst, &wan->src, false);
+	return true;
 }
 
 bool pinhole_keep(struct media *m, struct pinhole *list)

@@ -13,6 +13,8 @@
 #define TRANSACTION_MS 32000
 /* The mapping outlives the binding by so much: the answer's way and ours */
 #define GRACE_S 1
+/* Consumer NAT forgets UDP after 30 s (RFC 5626 4.4.2 asks for 24 to 29) */
+#define PING_MS 25000
 /* Longest address of record */
 #define AOR_MAX 512
 /* Both addresses, at the start of a set's key */
@@ -96,6 +98,7 @@ static void registration_free(struct registrations *regs,
 			      struct registration *reg)
 {
 	timer_stop(regs->wheel, &reg->timer);
+	timer_stop(regs->wheel, &reg->ping);
 	DL_DELETE(reg->set->contacts, reg);
 	set_free_if_empty(regs, reg->set);
 	reg->map->holds--;
@@ -138,6 +141,20 @@ static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 	char *at = (char *)timer - offsetof(struct registration, timer);
 
 	registration_end(owner, (struct registration *)at, now_ms);
+}
+
+static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	char *at = (char *)timer - offsetof(struct registration, ping);
+	struct registration *reg = (struct registration *)at;
+	struct registrations *regs = owner;
+	const struct nat *nat = regs->bindings->nat;
+
+	if (!addr_is_set(&regs->conf->gateway.advertised_address))
+		return;
+	if (!nat->dry)
+		nat->ops->ping(nat->ctx, &reg->lan);
+	timer_start(regs->wheel, timer, now_ms + PING_MS);
 }
 
 static char *copy_text(struct span s)
@@ -186,6 +203,7 @@ static struct registration *contact_add(struct registrations *regs,
 	reg->contact_inside = copy_text(uri);
 	reg->user_agent = copy_text(message_value(msg, SIP_USER_AGENT));
 	reg->timer.fire = registration_fire;
+	reg->ping.fire = registration_ping;
 	map->holds++;
 	regs->count++;
 	DL_APPEND(set->contacts, reg);
@@ -313,6 +331,8 @@ static void confirm(struct registrations *regs, struct registration *reg,
 	reg->expires_ms = now_ms + seconds * 1000ull;
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
 	timer_start(regs->wheel, &reg->timer, reg->expires_ms + GRACE_S * 1000);
+	if (addr_is_set(&regs->conf->gateway.advertised_address))
+		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
 	hold(regs, reg, flow, seconds + GRACE_S, now_ms);
 }
 

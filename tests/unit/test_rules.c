@@ -51,6 +51,8 @@ static void test_golden_files(void **state)
 		{ "plain.conf", VECTORS "remove", RULES_REMOVE },
 		{ "full.conf", VECTORS "full.ip4", RULES_IP4 },
 		{ "full.conf", VECTORS "full.ip6", RULES_IP6 },
+		{ "media.conf", VECTORS "media.ip4", RULES_IP4 },
+		{ "media.conf", VECTORS "media.remove", RULES_REMOVE },
 		/* What takes rules out must not depend on what put them in */
 		{ "full.conf", VECTORS "remove", RULES_REMOVE },
 	};

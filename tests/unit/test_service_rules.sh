@@ -17,7 +17,7 @@ trap 'rm -f "$tmp"' EXIT
 
 # The text that a stop applies is the daemon's own
 sed -n '/<<-/,/^	EOF/{s/^	//;/^[*:-]/p;/^COMMIT/p}' "$script" >"$tmp"
-grep -v '^#' "$vectors/remove" | diff - "$tmp" || fail "remove differs"
+grep -v '^#' "$vectors/media.remove" | diff - "$tmp" || fail "remove differs"
 
 [ "$(id -u)" = 0 ] || skip "needs root for a network namespace"
 [ -x "$SIPALGD" ] || skip "needs $SIPALGD"
@@ -52,6 +52,22 @@ SIPALGD_CONF=$vectors/full.conf
 wants 0 'queue-num'
 wants 5 'queue-balance 100:103'
 wants 1 '^-A PREROUTING .*-j SIPALGD'
+
+# Media of unknown sources comes from another table, and goes with its key
+SIPALGD_CONF=$vectors/media.conf
+quietly apply
+quietly apply
+for t in $tables; do
+	n=$("$t-save" -t mangle | grep -c 'ctstate NEW .*--dports 20000:20999')
+	[ "$n" = 2 ] || fail "$t: $n media rules"
+	n=$("$t-save" -t mangle | grep -c -e '-A PREROUTING .*SIPALGD-MEDIA')
+	[ "$n" = 1 ] || fail "$t: $n media jumps"
+done
+SIPALGD_CONF=$vectors/full.conf
+"$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
+for t in $tables; do
+	"$t-save" -t mangle | grep SIPALGD && fail "$t: media rules are left"
+done
 
 # A broken file at reload leaves the rules as they were; a stop still works
 SIPALGD_CONF=$vectors/remove
