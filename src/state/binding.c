@@ -320,6 +320,18 @@ static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 	DL_APPEND(b->mappings, flow->map);
 }
 
+/* Make room for one more; the oldest go. Only where no flow is in hand: within
+ * a message the table may outgrow its limit.
+ */
+static void flows_trim(struct bindings *b)
+{
+	while (b->flows &&
+	       HASH_CNT(by_lan, b->by_lan) >= b->conf->limits.flows) {
+		counter_add(b->counters, COUNTER_flows_evicted);
+		flow_forget(b, b->flows);
+	}
+}
+
 /* Put an entry that the kernel has into the tables */
 static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
 			     struct mapping *map, uint64_t now_ms)
@@ -333,10 +345,6 @@ static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
 		flow_forget(b, old[0]);
 	if (old[1] && old[1] != old[0])
 		flow_forget(b, old[1]);
-	if (HASH_CNT(by_lan, b->by_lan) >= b->conf->limits.flows) {
-		counter_add(b->counters, COUNTER_flows_evicted);
-		flow_forget(b, b->flows);
-	}
 	flow = calloc(1, sizeof(*flow));
 	if (!flow) {
 		map->flows--;
@@ -374,6 +382,7 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 				  &entry->wan.dst);
 	if (!map)
 		return NULL;
+	flows_trim(b);
 	counter_add(b->counters, COUNTER_flows_adopted);
 	return flow_add(b, entry, map, now_ms);
 }
@@ -429,6 +438,7 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 		log_debug("conntrack entry not made: %s", strerror(-err));
 		return NULL;
 	}
+	flows_trim(b);
 	counter_add(b->counters, COUNTER_flows_created);
 	return flow_add(b, entry, map, now_ms);
 }
