@@ -116,28 +116,34 @@ static bool texts_add(struct texts *t, enum site_group group,
 	return true;
 }
 
+/* Another inside host's address may become the same as this one's own */
+static bool is_other_host(const struct addr *a, const struct addr *phone)
+{
+	struct network inside = stage_network("192.168.1.0/24");
+
+	return network_contains(&inside, a) && !addr_eq(a, phone);
+}
+
 static bool texts_of_field(struct texts *t, const struct site *site,
 			   struct span field)
 {
-	static const struct addr *phone;
-	static struct addr addr;
+	struct addr phone = stage_end(PHONE).addr;
 	struct hostport hp;
 	struct span value;
 	struct via via;
 
-	if (!phone) {
-		addr = stage_end(PHONE).addr;
-		phone = &addr;
-	}
 	while (field_next_value(&field, &value)) {
 		bool read = site->header == SIP_VIA
 				    ? via_parse(value, &via)
 				    : uri_hostport(field_uri(value), &hp);
 
-		if (read && site->header == SIP_VIA)
+		if (!read)
+			continue;
+		if (site->header == SIP_VIA)
 			hp = via.sent_by;
-		if (read && addr_eq(&hp.addr, phone) &&
-		    !texts_add(t, site->group, &hp))
+		if (is_other_host(&hp.addr, &phone) ||
+		    (addr_eq(&hp.addr, &phone) &&
+		     !texts_add(t, site->group, &hp)))
 			return false;
 	}
 	return true;

@@ -37,9 +37,10 @@ static inline const char *talk_or(const char *text, const char *other)
 	return text ? text : other;
 }
 
-static inline void talk_party(char *buf, size_t cap, const char *tag)
+static inline void talk_party(char *buf, size_t cap, const char *user,
+			      const char *tag)
 {
-	snprintf(buf, cap, "<sip:%c@example.com>%s%s", *tag ? *tag : 'x',
+	snprintf(buf, cap, "<sip:%s@example.com>%s%s", user,
 		 *tag ? ";tag=" : "", tag);
 }
 
@@ -57,8 +58,8 @@ static inline struct span talk_send(struct stage *st, const struct talk *t,
 
 	if (asked_by_phone)
 		via = outbound ? phone : pub;
-	talk_party(local, sizeof(local), talk_or(t->local_tag, "a"));
-	talk_party(remote, sizeof(remote), talk_or(t->remote_tag, "b"));
+	talk_party(local, sizeof(local), "phone", talk_or(t->local_tag, "a"));
+	talk_party(remote, sizeof(remote), "far", talk_or(t->remote_tag, "b"));
 	if (t->status)
 		snprintf(start, sizeof(start), "SIP/2.0 %d X", t->status);
 	else
