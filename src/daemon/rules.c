@@ -34,24 +34,31 @@
 
 /* Which packets go to the queue: a row more is a rule more */
 struct row {
-	const char *chain, *protocol, *match;
+	const char *chain, *extra, *protocol, *match;
 	size_t ports;
 	const char *reason;
 };
 
 static const struct row rows[] = {
-	{ "SIPALGD-LAN", "udp", "--ports", offsetof(struct conf, sip.ports),
+	{ "SIPALGD-LAN", "", "udp", "--ports", offsetof(struct conf, sip.ports),
 	  "phones, to a SIP port or from one" },
-	{ "SIPALGD-WAN", "udp", "--dports",
+	{ "SIPALGD-LAN", "-m addrtype --dst-type LOCAL ", "udp", "--dports",
+	  offsetof(struct conf, sip.signalling_ports),
+	  "phones to each other, at their public ports" },
+	{ "SIPALGD-WAN", "", "udp", "--dports",
 	  offsetof(struct conf, sip.signalling_ports),
 	  "to phones, at the ports that this daemon gave them" },
-	{ "SIPALGD-WAN", "udp", "--sports", offsetof(struct conf, sip.ports),
+	{ "SIPALGD-WAN", "", "udp", "--sports",
+	  offsetof(struct conf, sip.ports),
 	  "to phones, at ports that MASQUERADE gave them before it ran" },
 };
 
 /* Those of the mangle table, for each outside interface */
 static const struct row media_row = {
-	"SIPALGD-MEDIA", "udp", "--dports",
+	"SIPALGD-MEDIA",
+	"-m conntrack --ctstate NEW ",
+	"udp",
+	"--dports",
 	offsetof(struct conf, media.rtp_ports),
 	"media from sources that nobody announced (media.source)"
 };
@@ -119,8 +126,10 @@ static void print_row(const struct conf *conf, const struct row *row,
 			places = 0;
 		}
 		if (!places)
-			fprintf(out, "-A %s %s-p %s " OURS " -m multiport %s ",
-				row->chain, before, row->protocol, row->match);
+			fprintf(out,
+				"-A %s %s%s-p %s " OURS " -m multiport %s ",
+				row->chain, before, row->extra, row->protocol,
+				row->match);
 		fprintf(out, "%s%u", places ? "," : "", p->range[i].first);
 		if (is_range)
 			fprintf(out, ":%u", p->range[i].last);
@@ -141,8 +150,7 @@ static void print_media(const struct conf *conf, FILE *out)
 
 	fputs(":SIPALGD-MEDIA - [0:0]\n", out);
 	for (unsigned int i = 0; i < wan->count; i++) {
-		snprintf(before, sizeof(before),
-			 "-i %s -m conntrack --ctstate NEW ", wan->name[i]);
+		snprintf(before, sizeof(before), "-i %s ", wan->name[i]);
 		print_row(conf, &media_row, before, out);
 	}
 }

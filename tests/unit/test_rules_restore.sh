@@ -25,16 +25,16 @@ loads() { # FAMILY
 	"$tables" -t raw -A PREROUTING -s "$3" -j DROP
 	apply "plain.$1" || fail "$tables: first time"
 	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 3 'NFQUEUE --queue-num 5060 --queue-bypass'
+	wants 4 'NFQUEUE --queue-num 5060 --queue-bypass'
 	[ "$("$tables-save" -t raw | grep -n -e '^-A PREROUTING' |
 		tail -1 | grep -c SIPALGD)" = 1 ] || fail "$tables: not last"
 
 	# Again, and another configuration: new rules, one jump
 	apply "plain.$1" 2>/dev/null
-	wants 3 'NFQUEUE'
+	wants 4 'NFQUEUE'
 	apply "full.$1" 2>/dev/null
 	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 5 'NFQUEUE --queue-balance 100:103 --queue-bypass'
+	wants 6 'NFQUEUE --queue-balance 100:103 --queue-bypass'
 	wants 0 'queue-num'
 	wants 2 '-j SIPALGD-WAN'
 
