@@ -141,7 +141,7 @@ int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
  * As sipalgd --print-rules has them, interfaces apart; others go their way
  * unseen.
  */
-bool simnat_is_queued(const struct conf *conf, enum nat_side side,
-		      const struct tuple *t);
+bool simnat_is_queued(struct simnat *sim, const struct conf *conf,
+		      enum nat_side side, const struct tuple *t);
 
 #endif

@@ -401,15 +401,26 @@ int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 	return 0;
 }
 
-bool simnat_is_queued(const struct conf *conf, enum nat_side side,
-		      const struct tuple *t)
+/* Media from where nobody said: new to conntrack (media.source) */
+static bool is_new_media(struct simnat *sim, const struct conf *conf,
+			 const struct tuple *t)
+{
+	return conf->media.source != CONF_SOURCE_STRICT &&
+	       ports_contain(&conf->media.rtp_ports, t->dst.port) &&
+	       !look_up(sim, t);
+}
+
+bool simnat_is_queued(struct simnat *sim, const struct conf *conf,
+		      enum nat_side side, const struct tuple *t)
 {
 	const struct ports *sip = &conf->sip.ports;
+	bool to_phone = ports_contain(&conf->sip.signalling_ports, t->dst.port);
 
 	if (side == NAT_SIDE_LAN)
 		return ports_contain(sip, t->src.port) ||
-		       ports_contain(sip, t->dst.port);
+		       ports_contain(sip, t->dst.port) ||
+		       (to_phone && op_is_own(sim, &t->dst.addr));
 	return side == NAT_SIDE_WAN &&
-	       (ports_contain(&conf->sip.signalling_ports, t->dst.port) ||
-		ports_contain(sip, t->src.port));
+	       (to_phone || ports_contain(sip, t->src.port) ||
+		is_new_media(sim, conf, t));
 }

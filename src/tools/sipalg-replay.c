@@ -256,7 +256,7 @@ static struct decision decide(struct replay *r, const uint8_t *data, size_t len)
 
 	if (packet_parse(data, len, &pkt) == PACKET_OK) {
 		side = side_of(r, &pkt.tuple);
-		if (!simnat_is_queued(&r->conf, side, &pkt.tuple))
+		if (!simnat_is_queued(&r->sim, &r->conf, side, &pkt.tuple))
 			return (struct decision){ .reason =
 							  COUNTER_not_for_us };
 	}

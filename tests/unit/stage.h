@@ -235,7 +235,7 @@ static inline void stage_pass(struct stage *st, const struct tuple *t,
 	struct packet pkt;
 
 	st->d = (struct decision){ .reason = COUNTER_not_for_us };
-	if (simnat_is_queued(&st->conf, stage_side(st, t), t))
+	if (simnat_is_queued(&st->sim, &st->conf, stage_side(st, t), t))
 		st->d = alg_packet(st->alg, data, len, stage_side(st, t),
 				   st->now_ms);
 	/* The original is never written to */

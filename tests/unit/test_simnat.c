@@ -259,11 +259,15 @@ static void test_queued(void **state)
 		{ NAT_SIDE_LAN, "192.168.1.10:40000", "198.51.100.5:5060", 1 },
 		{ NAT_SIDE_LAN, "192.168.1.10:5060", "198.51.100.5:7", 1 },
 		{ NAT_SIDE_LAN, "192.168.1.10:5061", "198.51.100.5:5061", 0 },
+		{ NAT_SIDE_LAN, "192.168.1.10:7", "203.0.113.1:5061", 1 },
+		{ NAT_SIDE_LAN, "192.168.1.10:7", "203.0.113.1:6000", 0 },
 		{ NAT_SIDE_WAN, "198.51.100.5:7", "203.0.113.1:5999", 1 },
 		{ NAT_SIDE_WAN, "198.51.100.5:5060", "203.0.113.1:1024", 1 },
 		{ NAT_SIDE_WAN, "198.51.100.5:7", "203.0.113.1:16384", 0 },
 		{ NAT_SIDE_OTHER, "198.51.100.5:5060", "192.0.2.1:5060", 0 },
 	};
+	struct nat_entry media = entry("192.168.1.10:4000", "198.51.100.9:6000",
+				       "203.0.113.1:16384");
 	struct conf conf;
 
 	(void)state;
@@ -271,9 +275,15 @@ static void test_queued(void **state)
 	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
 		struct tuple tu = tuple(t[i].src, t[i].dst);
 
-		if (simnat_is_queued(&conf, t[i].side, &tu) != t[i].queued)
+		if (simnat_is_queued(&sim, &conf, t[i].side, &tu) !=
+		    t[i].queued)
 			fail_msg("row %zu", i);
 	}
+	/* The rules of media.source: only what is new */
+	conf.media.source = CONF_SOURCE_ANY;
+	assert_true(simnat_is_queued(&sim, &conf, NAT_SIDE_WAN, &media.wan));
+	assert_int_equal(simnat_ops.create(&sim, &media), 0);
+	assert_false(simnat_is_queued(&sim, &conf, NAT_SIDE_WAN, &media.wan));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
