@@ -440,8 +440,13 @@ void alg_tick(struct alg *alg, uint64_t now_ms)
 
 void alg_configure(struct alg *alg, const struct conf *conf)
 {
+	bool was_dry = alg->nat.dry;
+
 	alg->conf = conf;
 	alg->nat.dry = conf->gateway.mode == CONF_MODE_OBSERVE;
+	/* What was only thought of until now is not in the kernel */
+	if (was_dry && !alg->nat.dry)
+		bindings_doubt(&alg->bindings);
 	alg->bindings.conf = conf;
 	alg->media.conf = conf;
 	alg->calls.conf = conf;
