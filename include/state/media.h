@@ -4,9 +4,9 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
 #include "base/addr.h"
+#include "base/table.h"
 #include "conf/conf.h"
 #include "state/counters.h"
 #include "state/nat.h"

@@ -51,7 +51,7 @@ struct nat_entry {
  *		that saw answers
  * @counts:	Entries count their packets (nf_conntrack_acct)
  *
- * Filled by kernel/ in the daemon, by tools/simnat.c elsewhere. All but
+ * Filled by kernel/ in the daemon, by sim/simnat.c elsewhere. All but
  * @is_inside, @is_own, @idle_s and @counts may take a system call.
  */
 struct nat_ops {

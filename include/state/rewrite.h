@@ -15,8 +15,8 @@
  * @shown:	The address that stands in messages for the inside host: its
  *		public one, or gateway.advertised_address
  * @edits:	Gets the changes
- * @branch:	Hash of the top Via's branch
- * @foreign:	enum foreign bits of the call; scratch, like @branch
+ * @message:	Which one it is; scratch, filled here
+ * @foreign:	enum undo_foreign bits of the call; scratch
  */
 struct rewrite {
 	struct bindings *bindings;
@@ -25,9 +25,12 @@ struct rewrite {
 	bool outbound;
 	struct addr shown;
 	struct edit_list *edits;
-	uint32_t branch;
+	struct undo_message message;
 	uint8_t foreign;
 };
+
+/** rewrite_branch() - Hash of the topmost Via's branch; 0 if it has none */
+uint32_t rewrite_branch(const struct message *msg);
 
 /** rewrite_header() - Go through the site table (sip/sites.c) */
 void rewrite_header(struct rewrite *rw);

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <uthash.h>
 
+#include "base/table.h"
 #include "base/timer.h"
 #include "sip/message.h"
 #include "state/binding.h"

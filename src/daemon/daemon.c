@@ -59,7 +59,7 @@ static void on_gone(void *arg, const struct tuple *t)
 static void on_conntrack(struct daemon *d)
 {
 	if (conntrack_take_events(&d->kernel.conntrack, on_gone, d))
-		bindings_doubt(&d->alg->bindings);
+		flows_doubt(&d->alg->bindings);
 }
 
 /* A signalling flow that is older than this process */

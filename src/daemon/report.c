@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "daemon/report.h"
 
-#include <uthash.h>
-
+#include "base/table.h"
 #include "daemon/daemon.h"
 
 static const char *mode_name(enum conf_mode mode)

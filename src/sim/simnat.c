@@ -20,8 +20,10 @@ static void drop(struct simnat *sim, struct simnat_entry *entry)
 {
 	struct simnat_key *lan = &entry->lan, *wan = &entry->wan;
 
-	HASH_DELETE(hh, sim->table, lan);
-	HASH_DELETE(hh, sim->table, wan);
+	if (TABLE_HAS(lan, hh))
+		HASH_DELETE(hh, sim->table, lan);
+	if (TABLE_HAS(wan, hh))
+		HASH_DELETE(hh, sim->table, wan);
 	DL_DELETE(sim->list, entry);
 	sim->count--;
 	free(entry);
@@ -155,7 +157,10 @@ static int add(struct simnat *sim, const struct nat_entry *data)
 	key_add(sim, &entry->wan, entry, &data->wan);
 	DL_APPEND(sim->list, entry);
 	sim->count++;
-	return 0;
+	if (TABLE_HAS(&entry->lan, hh) && TABLE_HAS(&entry->wan, hh))
+		return 0;
+	drop(sim, entry);
+	return -ENOMEM;
 }
 
 /* ---- struct nat_ops ---- */

@@ -446,7 +446,7 @@ void alg_configure(struct alg *alg, const struct conf *conf)
 	alg->nat.dry = conf->gateway.mode == CONF_MODE_OBSERVE;
 	/* What was only thought of until now is not in the kernel */
 	if (was_dry && !alg->nat.dry)
-		bindings_doubt(&alg->bindings);
+		flows_doubt(&alg->bindings);
 	alg->bindings.conf = conf;
 	alg->media.conf = conf;
 	alg->calls.conf = conf;

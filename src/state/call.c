@@ -149,6 +149,12 @@ static struct call *call_new(struct calls *calls, const char *key,
 	call->timer.fire = call_fire;
 	call->due_ms = now_ms + RINGING_MS;
 	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);
+	if (!TABLE_HAS(call, hh)) {
+		free(call->from);
+		free(call->to);
+		free(call);
+		return NULL;
+	}
 	DL_APPEND(calls->list, call);
 	calls->live++;
 	counter_add(calls->counters, COUNTER_calls_started);

@@ -112,6 +112,11 @@ static struct stream *stream_new(struct media *m,
 	span_copy(s->type, sizeof(s->type), wish->type);
 	HASH_ADD(by_inside, m->by_inside, in, sizeof(s->in), s);
 	HASH_ADD(by_public, m->by_public, public_rtp, sizeof(s->public_rtp), s);
+	if (!TABLE_HAS(s, by_inside) || !TABLE_HAS(s, by_public)) {
+		s->refs = 1;
+		stream_put(m, s);
+		return NULL;
+	}
 	counter_add(m->counters, COUNTER_media_mappings);
 	return s;
 }
@@ -147,8 +152,10 @@ void stream_put(struct media *m, struct stream *stream)
 			   false);
 	pinhole_begin(stream->guests);
 	pinhole_sweep(m, &stream->guests);
-	HASH_DELETE(by_inside, m->by_inside, stream);
-	HASH_DELETE(by_public, m->by_public, stream);
+	if (TABLE_HAS(stream, by_inside))
+		HASH_DELETE(by_inside, m->by_inside, stream);
+	if (TABLE_HAS(stream, by_public))
+		HASH_DELETE(by_public, m->by_public, stream);
 	free(stream);
 }
 
@@ -251,8 +258,12 @@ void pinhole_want(struct media *m, struct pinhole **list,
 	p->wan.dst = *public_end;
 	p->rtcp = rtcp;
 	p->wanted = true;
-	DL_APPEND(*list, p);
 	HASH_ADD(by_lan, m->pinholes_by_lan, lan, sizeof(p->lan), p);
+	if (!TABLE_HAS(p, by_lan)) {
+		free(p);
+		return;
+	}
+	DL_APPEND(*list, p);
 	m->pinholes++;
 	pinhole_open(m, p);
 }

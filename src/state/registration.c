@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "sip/field.h"
+#include "state/rewrite.h"
 
 /* Neither request nor answer says how long: what RFC 3261 10.2 suggests */
 #define DEFAULT_S 3600
@@ -88,6 +89,10 @@ static struct registration_set *set_get(struct registrations *regs,
 	set->key_len = len;
 	memcpy(set->key, key, len);
 	HASH_ADD(hh, regs->table, key, (unsigned int)len, set);
+	if (!TABLE_HAS(set, hh)) {
+		free(set);
+		return NULL;
+	}
 	DL_APPEND(regs->list, set);
 	return set;
 }
@@ -364,7 +369,10 @@ static void read_contact(struct registrations *regs,
 	struct registration *reg;
 	uint32_t seconds;
 
-	reg = map ? contact_find(set, map, uri_user(uri)) : NULL;
+	if (map)
+		undo_register(&map->memory,
+			      &(struct undo_message){ rewrite_branch(msg), 0 });
+	reg = map && set ? contact_find(set, map, uri_user(uri)) : NULL;
 	if (!reg)
 		return;
 	seconds = expires_of(msg, contact, reg->wished_s);
@@ -405,7 +413,7 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
 
-	if (!set || msg->status < 200 || msg->status >= 300)
+	if (msg->status < 200 || msg->status >= 300)
 		return;
 	for (unsigned int i = 0; i < msg->count; i++) {
 		struct span rest = msg->line[i].value, contact;
@@ -416,5 +424,6 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 			read_contact(regs, set, flow, msg, contact, shown,
 				     now_ms);
 	}
-	end_unlisted(regs, set, flow, msg, now_ms);
+	if (set)
+		end_unlisted(regs, set, flow, msg, now_ms);
 }

@@ -99,7 +99,8 @@ static void map_other(struct rewrite *rw, const struct site *site,
 	port = map->out.public_end.port;
 	if (!hp->port && port == SIP_PORT)
 		port = 0;
-	if (!mapping_remember(map, site->group, port, hp->text, 0))
+	if (!undo_remember(&map->memory, site->group, port, hp->text,
+			   &(struct undo_message){ 0 }))
 		return;
 	len = format(text, &rw->shown, port);
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
@@ -115,8 +116,8 @@ static void map_out(struct rewrite *rw, const struct site *site,
 
 	if (addr_eq(&hp->addr, &rw->shown)) {
 		/* It knows its public address: it shall find it again */
-		mapping_remember(rw->flow->map, site->group, hp->port, SPAN(""),
-				 rw->branch);
+		undo_remember(&rw->flow->map->memory, site->group, hp->port,
+			      SPAN(""), &rw->message);
 		return;
 	}
 	if (!is_host_of(rw, hp)) {
@@ -124,8 +125,8 @@ static void map_out(struct rewrite *rw, const struct site *site,
 		return;
 	}
 	port = port_to_write(rw, site->group, hp, &map);
-	if (!map ||
-	    !mapping_remember(map, site->group, port, hp->text, rw->branch))
+	if (!map || !undo_remember(&map->memory, site->group, port, hp->text,
+				   &rw->message))
 		return;
 	len = format(text, &rw->shown, port);
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
@@ -149,8 +150,8 @@ static struct mapping *map_named(const struct rewrite *rw,
 	if (end.port == flow->wan.dst.port || (identity && !hp->port))
 		return flow->map;
 	/* A port without a mapping was kept, and may be another's outside */
-	if (identity &&
-	    mapping_recall(flow->map, site->group, hp->port, rw->branch))
+	if (identity && undo_recall(&flow->map->memory, site->group, hp->port,
+				    &rw->message))
 		return flow->map;
 	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
 	if (map && (site->any_host ||
@@ -178,6 +179,19 @@ static size_t inside_text(const struct rewrite *rw, enum site_group group,
 	return format(text, &map->in.inside.addr, port);
 }
 
+/* The inside host announces its public address by itself: nothing is ours */
+static bool knows_itself(const struct rewrite *rw, const struct mapping *map)
+{
+	uint16_t port = map->out.public_end.port;
+	const struct undo *undo = undo_recall(&map->memory, SITE_GROUP_CONTACT,
+					      port, &rw->message);
+
+	if (!undo && port == SIP_PORT)
+		undo = undo_recall(&map->memory, SITE_GROUP_CONTACT, 0,
+				   &rw->message);
+	return undo && !undo->len;
+}
+
 /* Put back what stood there. Return: false if it was not we who changed it */
 static bool restore(struct rewrite *rw, const struct site *site,
 		    const struct hostport *hp)
@@ -192,10 +206,10 @@ static bool restore(struct rewrite *rw, const struct site *site,
 	map = map_named(rw, site, hp);
 	if (!map)
 		return false;
-	undo = mapping_recall(map, site->group, hp->port, rw->branch);
+	undo = undo_recall(&map->memory, site->group, hp->port, &rw->message);
 	if (undo)
 		old = (struct span){ undo->text, undo->len };
-	else
+	else if (!knows_itself(rw, map))
 		old.len = inside_text(rw, site->group, map, hp, text);
 	if (!old.len)
 		return false;
@@ -331,12 +345,12 @@ static uint8_t foreign_in(const struct rewrite *rw, enum sip_header header,
  */
 static void note_foreign(const struct rewrite *rw, uint32_t call)
 {
-	uint8_t what = foreign_in(rw, SIP_FROM, FOREIGN_REMOTE) |
-		       foreign_in(rw, SIP_TO, FOREIGN_LOCAL) |
-		       foreign_in(rw, SIP_RECORD_ROUTE, FOREIGN_ROUTE);
+	uint8_t what = foreign_in(rw, SIP_FROM, UNDO_FOREIGN_REMOTE) |
+		       foreign_in(rw, SIP_TO, UNDO_FOREIGN_LOCAL) |
+		       foreign_in(rw, SIP_RECORD_ROUTE, UNDO_FOREIGN_ROUTE);
 
-	if (what || rw->flow->map->notes)
-		mapping_note_foreign(rw->flow->map, call, what);
+	if (what || rw->flow->map->memory.more)
+		undo_set_foreign(&rw->flow->map->memory, call, what);
 }
 
 /* A field of an outgoing message repeats what was foreign */
@@ -345,11 +359,13 @@ static bool is_foreign(const struct rewrite *rw, enum sip_header header)
 	bool request = message_is_request(rw->msg);
 
 	if (header == SIP_RECORD_ROUTE)
-		return !request && rw->foreign & FOREIGN_ROUTE;
+		return !request && rw->foreign & UNDO_FOREIGN_ROUTE;
 	if (header == SIP_FROM)
-		return rw->foreign & (request ? FOREIGN_LOCAL : FOREIGN_REMOTE);
+		return rw->foreign &
+		       (request ? UNDO_FOREIGN_LOCAL : UNDO_FOREIGN_REMOTE);
 	if (header == SIP_TO)
-		return rw->foreign & (request ? FOREIGN_REMOTE : FOREIGN_LOCAL);
+		return rw->foreign &
+		       (request ? UNDO_FOREIGN_REMOTE : UNDO_FOREIGN_LOCAL);
 	return false;
 }
 
@@ -370,7 +386,7 @@ static enum site_rule rule_for(const struct rewrite *rw,
 	return rule;
 }
 
-static uint32_t branch_of(const struct message *msg)
+uint32_t rewrite_branch(const struct message *msg)
 {
 	struct span field = message_value(msg, SIP_VIA), value;
 	struct via via;
@@ -386,9 +402,9 @@ void rewrite_header(struct rewrite *rw)
 	const struct message *msg = rw->msg;
 	uint32_t call = span_hash(message_value(msg, SIP_CALL_ID), 0);
 
-	rw->branch = branch_of(msg);
+	rw->message = (struct undo_message){ rewrite_branch(msg), call };
 	if (rw->outbound)
-		rw->foreign = mapping_foreign(rw->flow->map, call);
+		rw->foreign = undo_foreign(&rw->flow->map->memory, call);
 	else if (message_is_request(msg))
 		note_foreign(rw, call);
 	for (const struct site *site = site_table; site->name; site++) {

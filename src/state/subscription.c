@@ -52,9 +52,13 @@ static struct subscription *add(struct subscriptions *subs, const char *key,
 	sub->key_len = key_len;
 	memcpy(sub->key, key, key_len);
 	sub->timer.fire = subscription_fire;
+	HASH_ADD(hh, subs->table, key, (unsigned int)key_len, sub);
+	if (!TABLE_HAS(sub, hh)) {
+		free(sub);
+		return NULL;
+	}
 	sub->peer = peer_hold(subs->bindings, &flow->lan.src.addr,
 			      &flow->lan.dst.addr, now_ms);
-	HASH_ADD(hh, subs->table, key, (unsigned int)key_len, sub);
 	DL_APPEND(subs->list, sub);
 	return sub;
 }

@@ -14,7 +14,7 @@
 #define PUBLIC "203.0.113.1:5061"
 
 /* struct mapping remembers so many texts */
-#define TEXTS MAPPING_UNDO
+#define TEXTS UNDO_COUNT
 
 static struct message msg;
 static char answer[PACKET_MAX], want[PACKET_MAX];

@@ -295,7 +295,7 @@ static void test_expiry(void **state)
 	flow_gone(b, &t);
 	outbound("192.168.1.10:5060", "198.51.100.5:5060");
 	assert_int_equal(st->sim.calls[SIMNAT_CREATE], 3);
-	bindings_doubt(b);
+	flows_doubt(b);
 	finds = st->sim.calls[SIMNAT_FIND];
 	outbound("192.168.1.10:5060", "198.51.100.5:5060");
 	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds + 1);
@@ -397,60 +397,6 @@ static void test_hold(void **state)
 			 0);
 }
 
-static void test_undo(void **state)
-{
-	struct mapping *map = get("192.168.1.10:5060");
-	const struct undo *u;
-	char long_text[UNDO_TEXT + 1];
-
-	(void)state;
-	assert_null(mapping_recall(map, SITE_GROUP_VIA, 5060, 1));
-	assert_true(mapping_remember(map, SITE_GROUP_VIA, 5060,
-				     SPAN("192.168.1.10"), 1));
-	u = mapping_recall(map, SITE_GROUP_VIA, 5060, 99);
-	assert_memory_equal(u->text, "192.168.1.10", u->len);
-	/* By group and by port */
-	assert_null(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 1));
-	assert_null(mapping_recall(map, SITE_GROUP_VIA, 0, 1));
-	memset(long_text, 'x', sizeof(long_text));
-	assert_false(mapping_remember(
-		map, SITE_GROUP_VIA, 1,
-		(struct span){ long_text, sizeof(long_text) }, 1));
-	assert_true(mapping_remember(map, SITE_GROUP_VIA, 1,
-				     (struct span){ long_text, UNDO_TEXT }, 1));
-}
-
-/* A phone that writes its private address here and its public one there */
-static void test_undo_ambiguous(void **state)
-{
-	struct mapping *map = get("192.168.1.10:5060");
-	struct span in = SPAN("192.168.1.10:5060"), none = SPAN("");
-
-	(void)state;
-	mapping_remember(map, SITE_GROUP_CONTACT, 5060, in, 1);
-	mapping_remember(map, SITE_GROUP_CONTACT, 5060, none, 2);
-	mapping_remember(map, SITE_GROUP_CONTACT, 5060, in, 3);
-	/* Each transaction what it wrote */
-	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 2)->len,
-			 0);
-	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 3)->len,
-			 in.len);
-	/* and where there is none, what it wrote last */
-	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
-			 in.len);
-	mapping_remember(map, SITE_GROUP_CONTACT, 5060, none, 4);
-	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
-			 0);
-	/* Without crowding out the others */
-	mapping_remember(map, SITE_GROUP_VIA, 5060, in, 5);
-	for (uint32_t i = 0; i < 100; i++)
-		mapping_remember(map, SITE_GROUP_CONTACT, 5060,
-				 i % 2 ? in : none, 6 + i);
-	assert_non_null(mapping_recall(map, SITE_GROUP_VIA, 5060, 0));
-	assert_int_equal(mapping_recall(map, SITE_GROUP_CONTACT, 5060, 0)->len,
-			 in.len);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -472,8 +418,6 @@ int main(void)
 		TEST(test_inbound_from),
 		TEST(test_limits),
 		TEST(test_hold),
-		TEST(test_undo),
-		TEST(test_undo_ambiguous),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

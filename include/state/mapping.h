@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_MAPPING_H
+#define SIPALG_STATE_MAPPING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/addr.h"
+#include "base/table.h"
+#include "state/undo.h"
+
+struct bindings;
+
+struct mapping_key {
+	struct endpoint inside;
+	struct addr public_addr;
+	uint8_t proto, zero;
+};
+
+struct public_key {
+	struct endpoint public_end;
+	uint8_t proto, zero;
+};
+
+/**
+ * struct mapping - An inside address and port with its public one
+ * @in, @out:	Its two keys; never change them in place
+ * @flows:	Flows that use it
+ * @holds:	Registrations that need it
+ * @bypassed:	Its host is one of bypass.user_agents
+ * @memory:	What stood where its public end was written
+ */
+struct mapping {
+	struct mapping_key in;
+	struct public_key out;
+	unsigned int flows, holds;
+	bool bypassed;
+	struct undo_memory memory;
+	UT_hash_handle by_inside, by_public;
+	struct mapping *prev, *next;
+};
+
+/** mapping_find_inside() - NULL if there is none */
+struct mapping *mapping_find_inside(const struct bindings *b, uint8_t proto,
+				    const struct endpoint *inside,
+				    const struct addr *public_addr);
+
+/** mapping_find_public() - NULL if there is none */
+struct mapping *mapping_find_public(const struct bindings *b, uint8_t proto,
+				    const struct endpoint *public_end);
+
+/**
+ * mapping_get() - The mapping of an inside endpoint, made if need be
+ * @public_addr: The address it shall have
+ *
+ * A new one keeps the inside port if that is one of sip.signalling_ports and
+ * free, else takes the next free port.
+ *
+ * Return: NULL if no port is free or memory ran out
+ */
+struct mapping *mapping_get(struct bindings *b, uint8_t proto,
+			    const struct endpoint *inside,
+			    const struct addr *public_addr);
+
+/**
+ * mapping_adopt() - The mapping of an inside endpoint that has a public one
+ *
+ * Made if need be; one that is there moves to that public port, if no other
+ * mapping has it.
+ */
+struct mapping *mapping_adopt(struct bindings *b, uint8_t proto,
+			      const struct endpoint *inside,
+			      const struct endpoint *public_end);
+
+/** mapping_change_port() - Move to the next free public port; false if none */
+bool mapping_change_port(struct bindings *b, struct mapping *map);
+
+/** mappings_free() - When all flows are gone */
+void mappings_free(struct bindings *b);
+
+#endif

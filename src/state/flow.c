@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/flow.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <utlist.h>
+
+#include "base/log.h"
+#include "state/binding.h"
+
+/* Ports tried before a new mapping is given up */
+#define CLASH_TRIES 8
+
+struct flow *flow_find(struct bindings *b, const struct tuple *t,
+		       enum nat_side side)
+{
+	struct flow *flow;
+
+	if (side == NAT_SIDE_LAN)
+		HASH_FIND(by_lan, b->by_lan, t, sizeof(*t), flow);
+	else
+		HASH_FIND(by_wan, b->by_wan, t, sizeof(*t), flow);
+	return flow;
+}
+
+static void flow_forget(struct bindings *b, struct flow *flow)
+{
+	if (TABLE_HAS(flow, by_lan))
+		HASH_DELETE(by_lan, b->by_lan, flow);
+	if (TABLE_HAS(flow, by_wan))
+		HASH_DELETE(by_wan, b->by_wan, flow);
+	DL_DELETE(b->flows, flow);
+	flow->map->flows--;
+	free(flow);
+}
+
+/* A packet passes: the kernel prolongs the entry, unless its time is fixed */
+static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
+{
+	uint64_t idle_ms = b->nat->ops->idle_s(b->nat->ctx, false) * 1000ull;
+
+	if (!flow->fixed && idle_ms)
+		flow->sure_until_ms = now_ms + idle_ms - 1;
+	DL_DELETE(b->flows, flow);
+	DL_APPEND(b->flows, flow);
+	DL_DELETE(b->mappings, flow->map);
+	DL_APPEND(b->mappings, flow->map);
+}
+
+/* Make room for one more; the oldest go. Only where no flow is in hand: within
+ * a message the table may outgrow its limit.
+ */
+static void flows_trim(struct bindings *b)
+{
+	while (b->flows &&
+	       HASH_CNT(by_lan, b->by_lan) >= b->conf->limits.flows) {
+		counter_add(b->counters, COUNTER_flows_evicted);
+		flow_forget(b, b->flows);
+	}
+}
+
+/* Put an entry that the kernel has into the tables */
+static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
+			     struct mapping *map, uint64_t now_ms)
+{
+	struct flow *old[2] = { flow_find(b, &entry->lan, NAT_SIDE_LAN),
+				flow_find(b, &entry->wan, NAT_SIDE_WAN) };
+	struct flow *flow;
+
+	map->flows++; /* before the old ones let go of it */
+	if (old[0])
+		flow_forget(b, old[0]);
+	if (old[1] && old[1] != old[0])
+		flow_forget(b, old[1]);
+	flow = calloc(1, sizeof(*flow));
+	if (!flow) {
+		map->flows--;
+		return NULL;
+	}
+	flow->lan = entry->lan;
+	flow->wan = entry->wan;
+	flow->map = map;
+	flow->fixed = entry->fixed;
+	flow->sure_until_ms = now_ms + entry->timeout_s * 1000ull;
+	HASH_ADD(by_lan, b->by_lan, lan, sizeof(flow->lan), flow);
+	HASH_ADD(by_wan, b->by_wan, wan, sizeof(flow->wan), flow);
+	DL_APPEND(b->flows, flow);
+	if (!TABLE_HAS(flow, by_lan) || !TABLE_HAS(flow, by_wan)) {
+		flow_forget(b, flow);
+		return NULL;
+	}
+	return flow;
+}
+
+struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
+			uint64_t now_ms)
+{
+	struct mapping *map = mapping_adopt(b, entry->lan.proto,
+					    &entry->lan.src, &entry->wan.dst);
+
+	if (!map)
+		return NULL;
+	flows_trim(b);
+	counter_add(b->counters, COUNTER_flows_adopted);
+	return flow_add(b, entry, map, now_ms);
+}
+
+/* The same entry as the inside host at its other end sees it */
+static struct nat_entry entry_reversed(const struct nat_entry *entry)
+{
+	struct nat_entry other = *entry;
+
+	other.lan = entry->wan;
+	other.wan = entry->lan;
+	return other;
+}
+
+static struct nat_entry entry_of(const struct tuple *lan,
+				 const struct mapping *map)
+{
+	struct nat_entry entry = { .lan = *lan, .wan = tuple_reverse(lan) };
+
+	entry.wan.dst = map->out.public_end;
+	return entry;
+}
+
+/*
+ * Make the entry of @map towards @lan->dst. Where the public port is taken by
+ * a flow of somebody else to that remote, the mapping moves to another one if
+ * it @may_move: a port that packets do not get is worth nothing. One that a
+ * packet from outside names is right as it is.
+ */
+static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
+				struct mapping *map, bool may_move,
+				uint64_t now_ms)
+{
+	int err = -EEXIST;
+
+	for (int i = 0; i < CLASH_TRIES; i++) {
+		entry->wan.dst.port = map->out.public_end.port;
+		err = nat_create(b->nat, entry);
+		if (err != -EEXIST)
+			break;
+		counter_add(b->counters, COUNTER_mapping_clashes);
+		if (!may_move || !mapping_change_port(b, map))
+			break;
+	}
+	if (err) {
+		counter_add(b->counters, COUNTER_conntrack_errors);
+		log_debug("conntrack entry not made: %s", strerror(-err));
+		return NULL;
+	}
+	flows_trim(b);
+	counter_add(b->counters, COUNTER_flows_created);
+	return flow_add(b, entry, map, now_ms);
+}
+
+/* The kernel may have the flow although we do not know of it */
+static struct flow *flow_from_kernel(struct bindings *b, const struct tuple *t,
+				     enum nat_side side, uint64_t now_ms)
+{
+	struct nat_entry entry;
+
+	if (nat_find(b->nat, t, side, &entry))
+		return NULL;
+	return flow_adopt(b, &entry, now_ms);
+}
+
+/* A flow we know and that is in the kernel for certain */
+static struct flow *flow_known(struct bindings *b, const struct tuple *t,
+			       enum nat_side side, uint64_t now_ms)
+{
+	struct flow *flow = flow_find(b, t, side);
+
+	if (!flow || flow->sure_until_ms < now_ms)
+		return NULL;
+	flow_touch(b, flow, now_ms);
+	return flow;
+}
+
+struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
+			   uint64_t now_ms, enum counter *why)
+{
+	struct flow *flow = flow_known(b, lan, NAT_SIDE_LAN, now_ms);
+	struct nat_entry entry;
+	struct addr public_addr;
+	struct mapping *map;
+
+	if (!flow)
+		flow = flow_from_kernel(b, lan, NAT_SIDE_LAN, now_ms);
+	if (flow)
+		return flow;
+	*why = COUNTER_not_for_us;
+	if (b->nat->ops->route(b->nat->ctx, &lan->src.addr, &lan->dst.addr,
+			       &public_addr))
+		return NULL;
+	*why = COUNTER_no_mapping;
+	map = mapping_get(b, lan->proto, &lan->src, &public_addr);
+	if (!map)
+		return NULL;
+	entry = entry_of(lan, map);
+	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, false);
+	return flow_create(b, &entry, map, true, now_ms);
+}
+
+struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
+			  uint64_t now_ms, enum counter *why)
+{
+	struct flow *flow = flow_known(b, lan, NAT_SIDE_LAN, now_ms);
+	struct mapping *target, *map;
+	struct nat_entry entry;
+
+	if (flow)
+		return flow;
+	*why = COUNTER_not_for_us;
+	target = mapping_find_public(b, lan->proto, &lan->dst);
+	if (!target || endpoint_eq(&target->in.inside, &lan->src))
+		return NULL;
+	*why = COUNTER_no_mapping;
+	map = mapping_get(b, lan->proto, &lan->src, &lan->dst.addr);
+	if (!map)
+		return NULL;
+	/* No look-up first: nothing but this makes such an entry. One that is
+	 * there is of ours, and is made anew.
+	 */
+	nat_remove(b->nat, lan);
+	entry = entry_of(lan, map);
+	entry.wan.src = target->in.inside;
+	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.answered = true;
+	flow = flow_create(b, &entry, map, true, now_ms);
+	if (!flow)
+		return NULL;
+	entry = entry_reversed(&entry);
+	/* The reverse may only displace what is older than this flow */
+	flow_add(b, &entry, target, now_ms);
+	return flow_find(b, lan, NAT_SIDE_LAN);
+}
+
+struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
+			  uint64_t now_ms, enum counter *why)
+{
+	struct flow *flow = flow_known(b, wan, NAT_SIDE_WAN, now_ms);
+	struct nat_entry entry;
+	struct mapping *map;
+	struct tuple lan;
+
+	if (flow)
+		return flow;
+	*why = COUNTER_stranger;
+	map = mapping_find_public(b, wan->proto, &wan->dst);
+	if (!map) {
+		/* An older flow on a port that its mapping has left */
+		flow = flow_find(b, wan, NAT_SIDE_WAN);
+		if (!flow)
+			return NULL;
+		map = flow->map;
+	}
+	flow = flow_from_kernel(b, wan, NAT_SIDE_WAN, now_ms);
+	if (flow)
+		return flow;
+	*why = COUNTER_not_allowed;
+	if (!peer_is_allowed(b, &map->in.inside.addr, &wan->src.addr, now_ms))
+		return NULL;
+	*why = COUNTER_no_mapping;
+	lan = tuple_reverse(wan);
+	lan.src = map->in.inside;
+	entry = entry_of(&lan, map);
+	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.answered = true;
+	return flow_create(b, &entry, map, false, now_ms);
+}
+
+void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
+	       uint32_t seconds, uint64_t now_ms)
+{
+	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
+	struct nat_entry entry = entry_of(lan, map);
+
+	if (!seconds && (!flow || !flow->fixed))
+		return;
+	if (flow)
+		entry.wan = flow->wan;
+	entry.fixed = seconds > 0;
+	entry.timeout_s =
+		seconds ? seconds : b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.answered = true;
+	nat_remove(b->nat, lan);
+	if (nat_create(b->nat, &entry)) {
+		counter_add(b->counters, COUNTER_conntrack_errors);
+		flow_gone(b, lan);
+		return;
+	}
+	if (!flow) {
+		flow_add(b, &entry, map, now_ms);
+		return;
+	}
+	flow->fixed = entry.fixed;
+	flow->sure_until_ms = now_ms + entry.timeout_s * 1000ull;
+}
+
+void flow_gone(struct bindings *b, const struct tuple *lan)
+{
+	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
+
+	if (flow)
+		flow->sure_until_ms = 0;
+}
+
+void flows_doubt(struct bindings *b)
+{
+	struct flow *flow;
+
+	DL_FOREACH (b->flows, flow)
+		flow->sure_until_ms = 0;
+}
+
+void flows_free(struct bindings *b)
+{
+	while (b->flows)
+		flow_forget(b, b->flows);
+}

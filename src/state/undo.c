@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/undo.h"
+
+#include <stdlib.h>
+
+/** struct foreign_call - What was foreign: by the hash of the Call-ID */
+struct foreign_call {
+	uint32_t call;
+	uint8_t what;
+};
+
+struct undo_more {
+	uint32_t next, next_foreign;
+	struct undo_note note[UNDO_NOTES_MORE];
+	struct foreign_call foreign[UNDO_NOTES];
+};
+
+void undo_free(struct undo_memory *m)
+{
+	free(m->more);
+}
+
+/* ---- texts ---- */
+
+static bool undo_is(const struct undo *u, enum site_group group, uint16_t port)
+{
+	return u->group == group && u->port == port;
+}
+
+static const struct undo *by_id(const struct undo_memory *m, uint8_t id)
+{
+	for (unsigned int i = 0; id && i < m->count; i++) {
+		if (m->undo[i].id == id)
+			return &m->undo[i];
+	}
+	return NULL;
+}
+
+static struct undo *find(struct undo_memory *m, enum site_group group,
+			 uint16_t port, struct span text, bool *rival)
+{
+	struct undo *same = NULL;
+
+	for (unsigned int i = 0; i < m->count; i++) {
+		struct undo *u = &m->undo[i];
+
+		if (!undo_is(u, group, port))
+			continue;
+		if (span_eq((struct span){ u->text, u->len }, text))
+			same = u;
+		else
+			*rival = true;
+	}
+	return same;
+}
+
+/* The last record counts most: @undo goes to the end, and @gone, or the oldest,
+ * makes room
+ */
+static struct undo *put_last(struct undo_memory *m, struct undo undo,
+			     struct undo *gone)
+{
+	struct undo *end = m->undo + m->count;
+
+	if (!gone && m->count == UNDO_COUNT)
+		gone = m->undo;
+	if (gone) {
+		memmove(gone, gone + 1,
+			(size_t)(end - gone - 1) * sizeof(*gone));
+		m->count--;
+	}
+	m->undo[m->count] = undo;
+	return &m->undo[m->count++];
+}
+
+static const struct undo *latest(const struct undo_memory *m,
+				 enum site_group group, uint16_t port)
+{
+	for (unsigned int i = m->count; i; i--) {
+		if (undo_is(&m->undo[i - 1], group, port))
+			return &m->undo[i - 1];
+	}
+	return NULL;
+}
+
+static const struct undo *registered(const struct undo_memory *m,
+				     enum site_group group, uint16_t port)
+{
+	for (unsigned int i = 0; i < m->count; i++) {
+		if (m->undo[i].registered && undo_is(&m->undo[i], group, port))
+			return &m->undo[i];
+	}
+	return NULL;
+}
+
+/* ---- messages ---- */
+
+/* Note @i, the newest being 0; NULL past the oldest */
+static const struct undo_note *note_at(const struct undo_memory *m, uint32_t i)
+{
+	const struct undo_more *more = m->more;
+
+	if (more)
+		return i < UNDO_NOTES_MORE && i < more->next
+			       ? &more->note[(more->next - 1 - i) %
+					     UNDO_NOTES_MORE]
+			       : NULL;
+	return i < UNDO_NOTES && i < m->next
+		       ? &m->note[(m->next - 1 - i) % UNDO_NOTES]
+		       : NULL;
+}
+
+static struct undo_note *new_note(struct undo_memory *m)
+{
+	if (m->more)
+		return &m->more->note[m->more->next++ % UNDO_NOTES_MORE];
+	return &m->note[m->next++ % UNDO_NOTES];
+}
+
+/* Room for more, from the moment on in which it matters */
+static struct undo_more *get_more(struct undo_memory *m)
+{
+	struct undo_more *more = m->more;
+
+	if (more)
+		return more;
+	more = calloc(1, sizeof(*more));
+	if (!more)
+		return NULL;
+	for (uint32_t i = UNDO_NOTES; i; i--) {
+		const struct undo_note *note = note_at(m, i - 1);
+
+		if (note)
+			more->note[more->next++] = *note;
+	}
+	m->more = more;
+	return more;
+}
+
+static void take_note(struct undo_memory *m, const struct undo *undo,
+		      const struct undo_message *msg)
+{
+	const struct undo_note *newest = note_at(m, 0);
+	struct undo_note *note = (struct undo_note *)newest;
+
+	if (!newest || newest->msg.branch != msg->branch ||
+	    newest->msg.call != msg->call) {
+		note = new_note(m);
+		*note = (struct undo_note){ .msg = *msg };
+	}
+	note->id[undo->group] = undo->id;
+}
+
+/* What the message @msg, or else the last one of its dialog, wrote there */
+static const struct undo *noted(const struct undo_memory *m,
+				enum site_group group, uint16_t port,
+				const struct undo_message *msg, bool by_call)
+{
+	const struct undo_note *note;
+
+	for (uint32_t i = 0; (note = note_at(m, i)); i++) {
+		const struct undo *u = by_id(m, note->id[group]);
+
+		if (by_call ? note->msg.call != msg->call
+			    : note->msg.branch != msg->branch)
+			continue;
+		if (u && undo_is(u, group, port))
+			return u;
+	}
+	return NULL;
+}
+
+bool undo_remember(struct undo_memory *m, enum site_group group, uint16_t port,
+		   struct span text, const struct undo_message *msg)
+{
+	struct undo undo = { .group = (uint8_t)group,
+			     .len = (uint8_t)text.len,
+			     .port = port };
+	bool rival = false;
+	struct undo *u;
+
+	if (text.len > UNDO_TEXT)
+		return false;
+	if (text.len)
+		memcpy(undo.text, text.ptr, text.len);
+	u = find(m, group, port, text, &rival);
+	if (u) {
+		undo.id = u->id;
+		undo.registered = u->registered;
+	} else {
+		undo.id = ++m->last_id ? m->last_id : ++m->last_id;
+	}
+	if (!u || rival)
+		u = put_last(m, undo, u);
+	if (rival)
+		get_more(m);
+	if (msg->branch)
+		take_note(m, u, msg);
+	return true;
+}
+
+const struct undo *undo_recall(const struct undo_memory *m,
+			       enum site_group group, uint16_t port,
+			       const struct undo_message *msg)
+{
+	const struct undo *u = NULL;
+
+	if (m->more && msg->branch)
+		u = noted(m, group, port, msg, false);
+	if (!u && m->more && group != SITE_GROUP_VIA)
+		u = noted(m, group, port, msg, true);
+	if (!u)
+		u = registered(m, group, port);
+	return u ? u : latest(m, group, port);
+}
+
+void undo_register(struct undo_memory *m, const struct undo_message *msg)
+{
+	const struct undo_note *note;
+	const struct undo *now = NULL;
+
+	for (uint32_t i = 0; !now && (note = note_at(m, i)); i++) {
+		if (note->msg.branch == msg->branch)
+			now = by_id(m, note->id[SITE_GROUP_CONTACT]);
+	}
+	for (unsigned int i = 0; now && i < m->count; i++) {
+		struct undo *u = &m->undo[i];
+
+		if (undo_is(u, SITE_GROUP_CONTACT, now->port))
+			u->registered = u == now;
+	}
+}
+
+/* ---- private networks with the same numbers ---- */
+
+void undo_set_foreign(struct undo_memory *m, uint32_t call, uint8_t what)
+{
+	struct undo_more *more;
+
+	if (undo_foreign(m, call) == what)
+		return;
+	more = get_more(m);
+	if (more)
+		more->foreign[more->next_foreign++ % UNDO_NOTES] =
+			(struct foreign_call){ call, what };
+}
+
+uint8_t undo_foreign(const struct undo_memory *m, uint32_t call)
+{
+	/* The one set last counts: they go round */
+	for (uint32_t i = 1; m->more && i <= UNDO_NOTES; i++) {
+		const struct foreign_call *f =
+			&m->more->foreign[(m->more->next_foreign - i) %
+					  UNDO_NOTES];
+
+		if (f->call == call)
+			return f->what;
+	}
+	return 0;
+}
