@@ -29,12 +29,15 @@
 /**
  * struct bindings - All of them
  *
+ * @now_ms:	Set before every packet and tick
+ *
  * The lists are in order of last use, the oldest first.
  */
 struct bindings {
 	const struct conf *conf;
 	const struct nat *nat;
 	struct counters *counters;
+	uint64_t now_ms;
 	struct mapping *by_inside, *by_public, *mappings;
 	struct flow *by_lan, *by_wan, *flows;
 	struct peer *peers, *peer_list;

@@ -92,6 +92,9 @@ void flows_doubt(struct bindings *b);
 struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 			uint64_t now_ms);
 
+/** flows_age() - Forget what the kernel has long dropped; about every second */
+void flows_age(struct bindings *b, uint64_t now_ms);
+
 /** flows_free() - Forget them; the kernel's entries stay */
 void flows_free(struct bindings *b);
 

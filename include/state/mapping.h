@@ -34,6 +34,7 @@ struct mapping {
 	struct mapping_key in;
 	struct public_key out;
 	unsigned int flows, holds;
+	uint64_t used_ms;
 	bool bypassed;
 	struct undo_memory memory;
 	UT_hash_handle by_inside, by_public;
@@ -54,7 +55,8 @@ struct mapping *mapping_find_public(const struct bindings *b, uint8_t proto,
  * @public_addr: The address it shall have
  *
  * A new one keeps the inside port if that is one of sip.signalling_ports and
- * free, else takes the next free port.
+ * free, else takes the next free port, else that of the mapping that is longest
+ * unused.
  *
  * Return: NULL if no port is free or memory ran out
  */
@@ -74,6 +76,17 @@ struct mapping *mapping_adopt(struct bindings *b, uint8_t proto,
 
 /** mapping_change_port() - Move to the next free public port; false if none */
 bool mapping_change_port(struct bindings *b, struct mapping *map);
+
+/** mapping_spare_port() - A free port of its address, from @wish on; 0 if none
+ */
+uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
+			    uint16_t wish);
+
+/** mapping_touch() - It is being used */
+void mapping_touch(struct bindings *b, struct mapping *map);
+
+/** mappings_age() - Free those long unused; about every second */
+void mappings_age(struct bindings *b);
 
 /** mappings_free() - When all flows are gone */
 void mappings_free(struct bindings *b);

@@ -16,6 +16,7 @@
  *		public one, or gateway.advertised_address
  * @edits:	Gets the changes
  * @message:	Which one it is; scratch, filled here
+ * @announced:	Ports that got a mapping by it
  * @foreign:	enum undo_foreign bits of the call; scratch
  */
 struct rewrite {
@@ -27,6 +28,7 @@ struct rewrite {
 	struct edit_list *edits;
 	struct undo_message message;
 	uint8_t foreign;
+	unsigned int announced;
 };
 
 /** rewrite_branch() - Hash of the topmost Via's branch; 0 if it has none */

@@ -420,6 +420,7 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	struct arrival in = { .side = side, .now_ms = now_ms };
 	struct decision d;
 
+	alg->bindings.now_ms = now_ms;
 	edit_reset(&alg->edits);
 	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
 		d = pass(COUNTER_bypassed);
@@ -431,6 +432,9 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 
 void alg_tick(struct alg *alg, uint64_t now_ms)
 {
+	alg->bindings.now_ms = now_ms;
+	flows_age(&alg->bindings, now_ms);
+	mappings_age(&alg->bindings);
 	timer_run(&alg->registration_timers, now_ms);
 	timer_run(&alg->subscription_timers, now_ms);
 	timer_run(&alg->call_timers, now_ms);

@@ -30,7 +30,9 @@ static struct media_end read_end(const struct desc *desc, unsigned int i)
 static bool is_plain(const struct desc_media *m)
 {
 	return desc_media_is_udp(m) && !m->several_conn && m->count >= 1 &&
-	       m->count <= STREAM_PAIRS;
+	       m->count <= STREAM_PAIRS &&
+	       m->port.port + 2u * m->count <= UINT16_MAX + 1u &&
+	       (m->count == 1 || !m->rtcp.text.ptr);
 }
 
 /* Hold of the old kind (RFC 2543): the address is 0.0.0.0, the port remains */
@@ -283,7 +285,7 @@ void describe_in(const struct describe *d, struct description *out)
 	for (unsigned int i = 0; i < count; i++) {
 		struct media_end end = read_end(d->desc, i);
 
-		if (!desc_media_is_udp(&d->desc->media[i]))
+		if (!is_plain(&d->desc->media[i]))
 			continue;
 		streams[i] = hairpin(d, &end.rtp);
 		if (streams[i] ? local : !is_outside(d->media, &end.rtp))

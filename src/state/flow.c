@@ -10,6 +10,10 @@
 
 /* Ports tried before a new mapping is given up */
 #define CLASH_TRIES 8
+/* A flow that the kernel has dropped is forgotten after so long */
+#define FORGET_MS 300000
+/* Flows looked at in one go */
+#define AGE_STEP 512
 
 struct flow *flow_find(struct bindings *b, const struct tuple *t,
 		       enum nat_side side)
@@ -43,8 +47,7 @@ static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 		flow->sure_until_ms = now_ms + idle_ms - 1;
 	DL_DELETE(b->flows, flow);
 	DL_APPEND(b->flows, flow);
-	DL_DELETE(b->mappings, flow->map);
-	DL_APPEND(b->mappings, flow->map);
+	mapping_touch(b, flow->map);
 }
 
 /* Make room for one more; the oldest go. Only where no flow is in hand: within
@@ -124,11 +127,26 @@ static struct nat_entry entry_of(const struct tuple *lan,
 	return entry;
 }
 
+/* Another public port, for the mapping if nobody knows its present one yet,
+ * else for one flow only
+ */
+static bool next_port(struct bindings *b, struct mapping *map, uint16_t *port)
+{
+	if (map->flows || map->holds) {
+		*port = mapping_spare_port(b, map, (uint16_t)(*port + 1));
+		return *port;
+	}
+	if (!mapping_change_port(b, map))
+		return false;
+	*port = map->out.public_end.port;
+	return true;
+}
+
 /*
  * Make the entry of @map towards @lan->dst. Where the public port is taken by
- * a flow of somebody else to that remote, the mapping moves to another one if
- * it @may_move: a port that packets do not get is worth nothing. One that a
- * packet from outside names is right as it is.
+ * a flow of somebody else to that remote, another is taken if it @may_move: a
+ * port that packets do not get is worth nothing. One that a packet from outside
+ * names is right as it is.
  */
 static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 				struct mapping *map, bool may_move,
@@ -137,12 +155,11 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 	int err = -EEXIST;
 
 	for (int i = 0; i < CLASH_TRIES; i++) {
-		entry->wan.dst.port = map->out.public_end.port;
 		err = nat_create(b->nat, entry);
 		if (err != -EEXIST)
 			break;
 		counter_add(b->counters, COUNTER_mapping_clashes);
-		if (!may_move || !mapping_change_port(b, map))
+		if (!may_move || !next_port(b, map, &entry->wan.dst.port))
 			break;
 	}
 	if (err) {
@@ -155,15 +172,29 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 	return flow_add(b, entry, map, now_ms);
 }
 
-/* The kernel may have the flow although we do not know of it */
-static struct flow *flow_from_kernel(struct bindings *b, const struct tuple *t,
-				     enum nat_side side, uint64_t now_ms)
+/*
+ * The kernel may have the flow although we do not know of it. An entry that
+ * translates nothing, or none of an inside host's, is no business of ours.
+ *
+ * Return: 0, with @flow NULL if the kernel has none; -ENETUNREACH if it is not
+ * for us; -errno
+ */
+static int flow_from_kernel(struct bindings *b, const struct tuple *t,
+			    enum nat_side side, uint64_t now_ms,
+			    struct flow **flow)
 {
+	const struct nat *nat = b->nat;
 	struct nat_entry entry;
+	int err = nat_find(nat, t, side, &entry);
 
-	if (nat_find(b->nat, t, side, &entry))
-		return NULL;
-	return flow_adopt(b, &entry, now_ms);
+	*flow = NULL;
+	if (err)
+		return err == -ENOENT ? 0 : err;
+	if (endpoint_eq(&entry.lan.src, &entry.wan.dst) ||
+	    !nat->ops->is_inside(nat->ctx, &entry.lan.src.addr))
+		return -ENETUNREACH;
+	*flow = flow_adopt(b, &entry, now_ms);
+	return *flow ? 0 : -ENOMEM;
 }
 
 /* A flow we know and that is in the kernel for certain */
@@ -185,11 +216,15 @@ struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 	struct nat_entry entry;
 	struct addr public_addr;
 	struct mapping *map;
+	int err = 0;
 
 	if (!flow)
-		flow = flow_from_kernel(b, lan, NAT_SIDE_LAN, now_ms);
+		err = flow_from_kernel(b, lan, NAT_SIDE_LAN, now_ms, &flow);
 	if (flow)
 		return flow;
+	*why = err == -ENETUNREACH ? COUNTER_not_for_us : COUNTER_no_mapping;
+	if (err)
+		return NULL;
 	*why = COUNTER_not_for_us;
 	if (b->nat->ops->route(b->nat->ctx, &lan->src.addr, &lan->dst.addr,
 			       &public_addr))
@@ -218,7 +253,9 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 		return NULL;
 	*why = COUNTER_no_mapping;
 	map = mapping_get(b, lan->proto, &lan->src, &lan->dst.addr);
-	if (!map)
+	/* A new mapping may have taken the place of an unused one */
+	target = mapping_find_public(b, lan->proto, &lan->dst);
+	if (!map || !target)
 		return NULL;
 	/* No look-up first: nothing but this makes such an entry. One that is
 	 * there is of ours, and is made anew.
@@ -256,8 +293,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 			return NULL;
 		map = flow->map;
 	}
-	flow = flow_from_kernel(b, wan, NAT_SIDE_WAN, now_ms);
-	if (flow)
+	if (flow_from_kernel(b, wan, NAT_SIDE_WAN, now_ms, &flow) || flow)
 		return flow;
 	*why = COUNTER_not_allowed;
 	if (!peer_is_allowed(b, &map->in.inside.addr, &wan->src.addr, now_ms))
@@ -266,6 +302,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	lan = tuple_reverse(wan);
 	lan.src = map->in.inside;
 	entry = entry_of(&lan, map);
+	entry.wan = *wan; /* an older flow may have a port of its own */
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
 	entry.answered = true;
 	return flow_create(b, &entry, map, false, now_ms);
@@ -278,6 +315,10 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	struct nat_entry entry = entry_of(lan, map);
 
 	if (!seconds && (!flow || !flow->fixed))
+		return;
+	/* Somebody else needs it longer: another account on that port */
+	if (seconds && flow && flow->fixed &&
+	    flow->sure_until_ms >= now_ms + seconds * 1000ull)
 		return;
 	if (flow)
 		entry.wan = flow->wan;
@@ -313,6 +354,23 @@ void flows_doubt(struct bindings *b)
 
 	DL_FOREACH (b->flows, flow)
 		flow->sure_until_ms = 0;
+}
+
+void flows_age(struct bindings *b, uint64_t now_ms)
+{
+	for (int i = 0; i < AGE_STEP && b->flows; i++) {
+		struct flow *flow = b->flows;
+
+		if (flow->sure_until_ms + FORGET_MS < now_ms) {
+			flow_forget(b, flow);
+			continue;
+		}
+		if (!flow->fixed)
+			return;
+		/* Sure for long, though not used lately: look at others */
+		DL_DELETE(b->flows, flow);
+		DL_APPEND(b->flows, flow);
+	}
 }
 
 void flows_free(struct bindings *b)

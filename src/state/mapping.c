@@ -7,6 +7,11 @@
 #include "base/ports.h"
 #include "state/binding.h"
 
+/* An unused mapping keeps its port so long: phones come back */
+#define FORGET_MS 86400000
+/* Mappings looked at in one go */
+#define AGE_STEP 512
+
 static const struct ports *signalling_ports(const struct bindings *b)
 {
 	return &b->conf->sip.signalling_ports;
@@ -80,6 +85,7 @@ static struct mapping *mapping_add(struct bindings *b, uint8_t proto,
 					.public_addr = public_end->addr,
 					.proto = proto };
 	map->out = public_key(proto, public_end);
+	map->used_ms = b->now_ms;
 	HASH_ADD(by_inside, b->by_inside, in, sizeof(map->in), map);
 	HASH_ADD(by_public, b->by_public, out, sizeof(map->out), map);
 	DL_APPEND(b->mappings, map);
@@ -134,6 +140,44 @@ static uint16_t choose_port(const struct bindings *b, uint8_t proto,
 	return 0;
 }
 
+/* The mapping longest unused gives its port to a new one */
+static bool reclaim(struct bindings *b, const struct addr *public_addr)
+{
+	struct mapping *map;
+
+	DL_FOREACH (b->mappings, map) {
+		if (map->flows || map->holds ||
+		    !addr_eq(&map->in.public_addr, public_addr))
+			continue;
+		mapping_free(b, map);
+		return true;
+	}
+	return false;
+}
+
+void mapping_touch(struct bindings *b, struct mapping *map)
+{
+	map->used_ms = b->now_ms;
+	DL_DELETE(b->mappings, map);
+	DL_APPEND(b->mappings, map);
+}
+
+void mappings_age(struct bindings *b)
+{
+	for (int i = 0; i < AGE_STEP && b->mappings; i++) {
+		struct mapping *map = b->mappings;
+
+		if (map->flows || map->holds) {
+			DL_DELETE(b->mappings, map);
+			DL_APPEND(b->mappings, map);
+			continue;
+		}
+		if (map->used_ms + FORGET_MS >= b->now_ms)
+			return;
+		mapping_free(b, map);
+	}
+}
+
 struct mapping *mapping_get(struct bindings *b, uint8_t proto,
 			    const struct endpoint *inside,
 			    const struct addr *public_addr)
@@ -143,11 +187,13 @@ struct mapping *mapping_get(struct bindings *b, uint8_t proto,
 	struct endpoint public_end = { *public_addr, 0 };
 
 	if (map) {
-		DL_DELETE(b->mappings, map);
-		DL_APPEND(b->mappings, map);
+		mapping_touch(b, map);
 		return map;
 	}
 	public_end.port = choose_port(b, proto, public_addr, inside->port);
+	if (!public_end.port && reclaim(b, public_addr))
+		public_end.port =
+			choose_port(b, proto, public_addr, inside->port);
 	if (!public_end.port) {
 		counter_add(b->counters, COUNTER_ports_exhausted);
 		return NULL;
@@ -182,6 +228,12 @@ bool mapping_change_port(struct bindings *b, struct mapping *map)
 				    (uint16_t)(map->out.public_end.port + 1));
 
 	return port && mapping_move(b, map, port);
+}
+
+uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
+			    uint16_t wish)
+{
+	return choose_port(b, map->in.proto, &map->in.public_addr, wish);
 }
 
 void mappings_free(struct bindings *b)

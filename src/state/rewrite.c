@@ -10,6 +10,8 @@
 /* A URI without a port means this one: RFC 3261 19.1.2 */
 #define SIP_PORT 5060
 #define SIPS_PORT 5061
+/* Ports without a mapping that one message may announce */
+#define ANNOUNCE_MAX 8
 
 /* ---- inside -> public ---- */
 
@@ -23,10 +25,24 @@ static bool may_announce(const struct conf *conf, uint16_t port)
 	       !ports_contain(&conf->media.reserved_ports, port);
 }
 
+/* One message may announce a few ports of its host, not all there are */
+static struct mapping *announce(struct rewrite *rw,
+				const struct endpoint *inside)
+{
+	const struct flow *flow = rw->flow;
+	struct mapping *map = mapping_find_inside(rw->bindings, flow->lan.proto,
+						  inside, &flow->wan.dst.addr);
+
+	if (map || rw->announced++ >= ANNOUNCE_MAX)
+		return map;
+	return mapping_get(rw->bindings, flow->lan.proto, inside,
+			   &flow->wan.dst.addr);
+}
+
 /* The public port of an inside host's own port. A mapping is made where the
  * port is announced to be reached, not where it only names somebody.
  */
-static uint16_t public_port(const struct rewrite *rw, enum site_group group,
+static uint16_t public_port(struct rewrite *rw, enum site_group group,
 			    uint16_t port, struct mapping **map)
 {
 	const struct flow *flow = rw->flow;
@@ -42,8 +58,7 @@ static uint16_t public_port(const struct rewrite *rw, enum site_group group,
 	else if (!may_announce(rw->bindings->conf, port))
 		*map = NULL;
 	else
-		*map = mapping_get(rw->bindings, flow->lan.proto, &inside,
-				   public_addr);
+		*map = announce(rw, &inside);
 	return *map ? (*map)->out.public_end.port : 0;
 }
 
@@ -53,7 +68,7 @@ static uint16_t public_port(const struct rewrite *rw, enum site_group group,
  * port where they had none (RFC 3261 19.1.1, table 1; docs/decisions/004), and
  * a port that nobody listens on stays.
  */
-static uint16_t port_to_write(const struct rewrite *rw, enum site_group group,
+static uint16_t port_to_write(struct rewrite *rw, enum site_group group,
 			      const struct hostport *hp, struct mapping **map)
 {
 	uint16_t port;

@@ -136,14 +136,26 @@ static void test_exhausted(void **state)
 	(void)state;
 	st->conf.sip.signalling_ports =
 		(struct ports){ 2, { { 5060, 5061 }, { 5070, 5070 } } };
+	assert_non_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
 	assert_int_equal(port(get("192.168.1.10:5060")), 5060);
+	assert_non_null(outbound("192.168.1.11:5060", "198.51.100.5:5060"));
 	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
+	assert_non_null(outbound("192.168.1.12:5060", "198.51.100.5:5060"));
 	assert_int_equal(port(get("192.168.1.12:5060")), 5070);
 	assert_null(get("192.168.1.13:5060"));
 	assert_int_equal(stage_count(st, COUNTER_ports_exhausted), 1);
 	assert_null(outbound("192.168.1.13:5060", "198.51.100.5:5060"));
 	assert_int_equal(why, COUNTER_no_mapping);
 	/* Those that have one keep it */
+	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
+	/* until the kernel has long forgotten their flows: then the one that
+	 * has been silent longest makes room
+	 */
+	stage_wait(st, 120);
+	assert_non_null(outbound("192.168.1.11:5060", "198.51.100.5:5060"));
+	stage_wait(st, 300);
+	assert_non_null(outbound("192.168.1.13:5060", "198.51.100.5:5060"));
+	assert_int_equal(port(get("192.168.1.13:5060")), 5060);
 	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
 }
 
