@@ -75,6 +75,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 /**
  * flow_hold() - Keep a mapping towards a remote open in the kernel
  * @lan:	Its LAN tuple
+ * @map:	Its mapping; may be NULL with 0 @seconds
  * @seconds:	How long; 0: no longer than the kernel keeps idle flows
  *
  * The entry is made anew with a fixed timeout: see struct nat_entry.

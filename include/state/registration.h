@@ -26,6 +26,8 @@
  * @lan:	The flow its REGISTER took
  * @map:	The mapping that the Contact names; with @user it identifies the
  *		Contact (parameters do not count, registrars change them)
+ * @hold:	Kernel entries it needs: its flow's, and that of its Contact's
+ *		own port where that is another
  * @peer:	The registrar, allowed in while confirmed; else NULL
  * @expires_ms:	Confirmed until; 0: not confirmed yet
  * @wished_s:	What the last REGISTER asked for
@@ -37,6 +39,7 @@ struct registration {
 	struct registration_set *set;
 	struct tuple lan;
 	struct mapping *map;
+	struct registration_hold *hold[2];
 	struct peer *peer;
 	uint64_t expires_ms;
 	uint32_t wished_s;
@@ -46,15 +49,27 @@ struct registration {
 	struct registration *prev, *next;
 };
 
+/** struct registration_hold - A kernel entry, and how many need it */
+struct registration_hold {
+	struct tuple lan;
+	unsigned int count;
+	UT_hash_handle hh;
+};
+
 /**
  * struct registration_set - What one inside host has at one registrar for one
  * address of record
+ * @request:	Hash of Call-ID and CSeq of the last REGISTER: only its answer
+ *		counts
+ * @count:	Contacts in it
  * @key:	Both addresses, then the address of record
  */
 struct registration_set {
 	struct registration *contacts;
 	UT_hash_handle hh;
 	struct registration_set *prev, *next;
+	uint32_t request;
+	unsigned int count;
 	size_t key_len;
 	char key[];
 };
@@ -70,6 +85,7 @@ struct registrations {
 	struct counters *counters;
 	struct timer_wheel *wheel;
 	struct registration_set *table, *list;
+	struct registration_hold *holds;
 	unsigned int count;
 };
 

@@ -13,6 +13,8 @@
 #define RINGING_MS 240000
 /* A call without media of ours and without a session timer is forgotten */
 #define SILENT_MS (24 * 3600 * 1000ull)
+/* Longest text kept for people */
+#define TEXT_MAX 256
 /* How often pinholes are prolonged, at most */
 #define KEEP_MAX_S 60
 
@@ -50,10 +52,11 @@ static size_t make_key(char *key, size_t cap, const struct addr *inside,
 
 static char *copy_text(struct span s)
 {
-	char *copy = malloc(s.len + 1);
+	size_t cap = (s.len < TEXT_MAX ? s.len : TEXT_MAX) + 1;
+	char *copy = malloc(cap);
 
 	if (copy)
-		span_copy(copy, s.len + 1, s);
+		span_copy(copy, cap, s);
 	return copy;
 }
 
@@ -104,6 +107,9 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 	call_close(calls, call);
 	call->due_ms = now_ms + TRANSACTION_MS;
 	timer_start(calls->wheel, &call->timer, call->due_ms);
+	/* Of all calls, those that are over make room first */
+	DL_DELETE(calls->list, call);
+	DL_PREPEND(calls->list, call);
 }
 
 void calls_free(struct calls *calls)
@@ -191,7 +197,7 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 				now_ms);
 		if (!call)
 			return NULL;
-	} else {
+	} else if (call->state != CALL_ENDED) {
 		DL_DELETE(calls->list, call);
 		DL_APPEND(calls->list, call);
 	}

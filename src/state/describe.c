@@ -208,6 +208,21 @@ static bool is_outside(const struct media *media, const struct endpoint *end)
 	       !nat->ops->is_own(nat->ctx, &end->addr);
 }
 
+/* Packets to @end leave by the uplink whose address the inside host shows; not
+ * into some other network that the gateway knows
+ */
+static bool is_reached(const struct describe *d, const struct endpoint *end)
+{
+	const struct nat *nat = d->media->nat;
+	struct addr source;
+
+	if (addr_eq(&end->addr, &d->flow->lan.dst.addr))
+		return true;
+	return !nat->ops->route(nat->ctx, &d->flow->lan.src.addr, &end->addr,
+				&source) &&
+	       addr_eq(&source, &d->flow->wan.dst.addr);
+}
+
 /* The stream of an inside host that @end names by its public endpoint; NULL if
  * it is somebody outside
  */
@@ -288,7 +303,9 @@ void describe_in(const struct describe *d, struct description *out)
 		if (!is_plain(&d->desc->media[i]))
 			continue;
 		streams[i] = hairpin(d, &end.rtp);
-		if (streams[i] ? local : !is_outside(d->media, &end.rtp))
+		if (streams[i] ? local
+			       : !is_outside(d->media, &end.rtp) ||
+					 !is_reached(d, &end.rtp))
 			continue;
 		if (streams[i])
 			end.rtcp.addr = end.rtp.addr;

@@ -312,10 +312,11 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	       uint32_t seconds, uint64_t now_ms)
 {
 	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
-	struct nat_entry entry = entry_of(lan, map);
+	struct nat_entry entry = { .lan = *lan, .wan = tuple_reverse(lan) };
 
 	if (!seconds && (!flow || !flow->fixed))
 		return;
+	entry.wan.dst = map ? map->out.public_end : flow->wan.dst;
 	/* Somebody else needs it longer: another account on that port */
 	if (seconds && flow && flow->fixed &&
 	    flow->sure_until_ms >= now_ms + seconds * 1000ull)

@@ -321,8 +321,14 @@ bool stream_admit(struct media *m, struct stream *s,
 	unsigned int count = 0;
 	struct pinhole *p;
 
-	DL_FOREACH (s->guests, p)
+	DL_FOREACH (s->guests, p) {
+		/* It was here before, and the kernel has dropped its entry */
+		if (tuple_eq(&p->wan, wan)) {
+			pinhole_open(m, p);
+			return true;
+		}
 		count++;
+	}
 	if (count >= STREAM_GUESTS)
 		return false;
 	pinhole_want(m, &s->guests, inside, &wan->dst, &wan->src, false);

@@ -18,6 +18,10 @@
 #define PING_MS 25000
 /* Longest address of record */
 #define AOR_MAX 512
+/* Contacts of one address of record that are followed */
+#define SET_MAX 16
+/* Longest text kept for people */
+#define TEXT_MAX 256
 /* Both addresses, at the start of a set's key */
 #define KEY_ENDS (2 * sizeof(struct addr))
 
@@ -42,10 +46,30 @@ static struct span aor_of(const struct message *msg)
 	return uri;
 }
 
+static uint32_t request_hash(const struct message *msg)
+{
+	return span_hash(message_value(msg, SIP_CSEQ),
+			 span_hash(message_value(msg, SIP_CALL_ID), 0));
+}
+
+/* Without a host that is the inside host's own: it is private in the request,
+ * and public in the answer
+ */
+static struct span aor_key(const struct flow *flow, const struct message *msg)
+{
+	struct span aor = aor_of(msg);
+	struct hostport hp;
+
+	if (uri_hostport(aor, &hp) && (addr_eq(&hp.addr, &flow->lan.src.addr) ||
+				       addr_eq(&hp.addr, &flow->wan.dst.addr)))
+		return span_between(aor.ptr, hp.host.ptr);
+	return aor;
+}
+
 static size_t make_key(char *key, const struct flow *flow,
 		       const struct message *msg)
 {
-	struct span aor = aor_of(msg);
+	struct span aor = aor_key(flow, msg);
 
 	if (!aor.len || aor.len > AOR_MAX)
 		return 0;
@@ -77,10 +101,6 @@ static struct registration_set *set_get(struct registrations *regs,
 	if (!len)
 		return NULL;
 	HASH_FIND(hh, regs->table, key, len, set);
-	if (set) {
-		DL_DELETE(regs->list, set);
-		DL_APPEND(regs->list, set);
-	}
 	if (set || !make)
 		return set;
 	set = calloc(1, sizeof(*set) + len);
@@ -93,8 +113,44 @@ static struct registration_set *set_get(struct registrations *regs,
 		free(set);
 		return NULL;
 	}
-	DL_APPEND(regs->list, set);
+	/* At the head, where the next to go are, until it is confirmed */
+	DL_PREPEND(regs->list, set);
 	return set;
+}
+
+/* ---- holds ---- */
+
+static struct registration_hold *hold_get(struct registrations *regs,
+					  const struct tuple *lan)
+{
+	struct registration_hold *hold;
+
+	HASH_FIND(hh, regs->holds, lan, sizeof(*lan), hold);
+	if (!hold) {
+		hold = calloc(1, sizeof(*hold));
+		if (!hold)
+			return NULL;
+		hold->lan = *lan;
+		HASH_ADD(hh, regs->holds, lan, sizeof(hold->lan), hold);
+		if (!TABLE_HAS(hold, hh)) {
+			free(hold);
+			return NULL;
+		}
+	}
+	hold->count++;
+	return hold;
+}
+
+/* The last one lets go of the kernel's entry; it then ends like any other flow
+ * that nobody uses
+ */
+static void hold_put(struct registrations *regs, struct registration_hold *hold)
+{
+	if (!hold || --hold->count)
+		return;
+	flow_hold(regs->bindings, &hold->lan, NULL, 0, regs->bindings->now_ms);
+	HASH_DELETE(hh, regs->holds, hold);
+	free(hold);
 }
 
 /* ---- contacts ---- */
@@ -105,8 +161,11 @@ static void registration_free(struct registrations *regs,
 	timer_stop(regs->wheel, &reg->timer);
 	timer_stop(regs->wheel, &reg->ping);
 	DL_DELETE(reg->set->contacts, reg);
+	reg->set->count--;
 	set_free_if_empty(regs, reg->set);
 	reg->map->holds--;
+	hold_put(regs, reg->hold[0]);
+	hold_put(regs, reg->hold[1]);
 	peer_release(reg->peer);
 	regs->count--;
 	free(reg->user);
@@ -121,31 +180,20 @@ void registrations_free(struct registrations *regs)
 		registration_free(regs, regs->list->contacts);
 }
 
-/* The last registration of a mapping lets go of the kernel's entry; it then
- * ends like any other flow that nobody uses
- */
 static void registration_end(struct registrations *regs,
-			     struct registration *reg, uint64_t now_ms)
+			     struct registration *reg)
 {
-	struct mapping *map = reg->map;
-	struct tuple lan = reg->lan;
-
 	if (reg->expires_ms)
 		counter_add(regs->counters, COUNTER_registrations_ended);
 	registration_free(regs, reg);
-	if (map->holds)
-		return;
-	flow_hold(regs->bindings, &lan, map, 0, now_ms);
-	/* The Contact's own port, where that is another: see hold() */
-	lan.src = map->in.inside;
-	flow_hold(regs->bindings, &lan, map, 0, now_ms);
 }
 
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
 	char *at = (char *)timer - offsetof(struct registration, timer);
 
-	registration_end(owner, (struct registration *)at, now_ms);
+	(void)now_ms;
+	registration_end(owner, (struct registration *)at);
 }
 
 static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
@@ -164,10 +212,11 @@ static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
 
 static char *copy_text(struct span s)
 {
-	char *copy = malloc(s.len + 1);
+	size_t cap = (s.len < TEXT_MAX ? s.len : TEXT_MAX) + 1;
+	char *copy = malloc(cap);
 
 	if (copy)
-		span_copy(copy, s.len + 1, s);
+		span_copy(copy, cap, s);
 	return copy;
 }
 
@@ -185,6 +234,17 @@ static struct registration *contact_find(const struct registration_set *set,
 	return NULL;
 }
 
+/* One of another set than @set; NULL if there is none */
+static struct registration *next_to_go(const struct registrations *regs,
+				       const struct registration_set *set)
+{
+	const struct registration_set *first = regs->list;
+
+	if (first == set)
+		first = first->next;
+	return first ? first->contacts : NULL;
+}
+
 static struct registration *contact_add(struct registrations *regs,
 					struct registration_set *set,
 					struct mapping *map, struct span uri,
@@ -192,9 +252,11 @@ static struct registration *contact_add(struct registrations *regs,
 {
 	struct registration *reg, *oldest;
 
+	if (set->count >= SET_MAX || uri_user(uri).len > TEXT_MAX)
+		return NULL;
 	if (regs->count >= regs->conf->limits.registrations) {
-		oldest = regs->list->contacts;
-		if (!oldest || oldest->set == set)
+		oldest = next_to_go(regs, set);
+		if (!oldest)
 			return NULL;
 		counter_add(regs->counters, COUNTER_registrations_evicted);
 		registration_free(regs, oldest);
@@ -211,6 +273,7 @@ static struct registration *contact_add(struct registrations *regs,
 	reg->ping.fire = registration_ping;
 	map->holds++;
 	regs->count++;
+	set->count++;
 	DL_APPEND(set->contacts, reg);
 	return reg;
 }
@@ -278,6 +341,16 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 	reg->asked = true;
 }
 
+/* A 2xx that answers no REGISTER of ours is a stray or a forgery */
+static void note_request(struct registrations *regs, const struct flow *flow,
+			 const struct message *msg)
+{
+	struct registration_set *set = set_get(regs, flow, msg, false);
+
+	if (set)
+		set->request = request_hash(msg);
+}
+
 /* "Contact: *" asks for the end of every binding: RFC 3261 10.2.2 */
 static void ask_end_of_all(struct registrations *regs, const struct flow *flow,
 			   const struct message *msg)
@@ -306,9 +379,24 @@ void registration_request(struct registrations *regs, const struct flow *flow,
 		while (field_next_value(&rest, &contact))
 			ask_contact(regs, flow, msg, contact, now_ms);
 	}
+	note_request(regs, flow, msg);
 }
 
 /* ---- answers ---- */
+
+/* Have hold @i on @lan, and the kernel keep that for @seconds */
+static void hold_for(struct registrations *regs, struct registration *reg,
+		     int i, const struct tuple *lan, struct mapping *map,
+		     uint32_t seconds, uint64_t now_ms)
+{
+	struct registration_hold *old = reg->hold[i];
+
+	if (!old || !tuple_eq(&old->lan, lan)) {
+		reg->hold[i] = hold_get(regs, lan);
+		hold_put(regs, old);
+	}
+	flow_hold(regs->bindings, lan, map, seconds, now_ms);
+}
 
 /* Keep the way in open: for the Contact's own port too, where that is not the
  * one the REGISTER came from
@@ -316,18 +404,18 @@ void registration_request(struct registrations *regs, const struct flow *flow,
 static void hold(struct registrations *regs, struct registration *reg,
 		 const struct flow *flow, uint32_t seconds, uint64_t now_ms)
 {
-	struct tuple contact = flow->lan;
+	struct tuple lan = flow->lan;
 
 	if (!reg->peer)
-		reg->peer = peer_hold(regs->bindings, &flow->lan.src.addr,
-				      &flow->lan.dst.addr, now_ms);
+		reg->peer = peer_hold(regs->bindings, &lan.src.addr,
+				      &lan.dst.addr, now_ms);
 	if (!regs->conf->sip.keep_registrations)
 		return;
-	flow_hold(regs->bindings, &flow->lan, flow->map, seconds, now_ms);
+	hold_for(regs, reg, 0, &lan, flow->map, seconds, now_ms);
 	if (reg->map == flow->map)
 		return;
-	contact.src = reg->map->in.inside;
-	flow_hold(regs->bindings, &contact, reg->map, seconds, now_ms);
+	lan.src = reg->map->in.inside;
+	hold_for(regs, reg, 1, &lan, reg->map, seconds, now_ms);
 }
 
 static void confirm(struct registrations *regs, struct registration *reg,
@@ -335,6 +423,8 @@ static void confirm(struct registrations *regs, struct registration *reg,
 {
 	reg->expires_ms = now_ms + seconds * 1000ull;
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
+	DL_DELETE(regs->list, reg->set);
+	DL_APPEND(regs->list, reg->set);
 	timer_start(regs->wheel, &reg->timer, reg->expires_ms + GRACE_S * 1000);
 	if (addr_is_set(&regs->conf->gateway.advertised_address))
 		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
@@ -403,7 +493,7 @@ static void end_unlisted(struct registrations *regs,
 				expires_of(msg, SPAN(""), reg->wished_s),
 				now_ms);
 		else
-			registration_end(regs, reg, now_ms);
+			registration_end(regs, reg);
 	}
 }
 
@@ -413,7 +503,8 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
 
-	if (msg->status < 200 || msg->status >= 300)
+	if (msg->status < 200 || msg->status >= 300 ||
+	    (set && set->request != request_hash(msg)))
 		return;
 	for (unsigned int i = 0; i < msg->count; i++) {
 		struct span rest = msg->line[i].value, contact;

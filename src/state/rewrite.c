@@ -97,6 +97,14 @@ static bool is_host_of(const struct rewrite *rw, const struct hostport *hp)
 	return addr_eq(&hp->addr, &rw->flow->lan.src.addr);
 }
 
+/* From or To, whichever is the inside host's in this message */
+static bool is_own_identity(const struct rewrite *rw, const struct site *site)
+{
+	return site->header == (rw->outbound == message_is_request(rw->msg)
+					? SIP_FROM
+					: SIP_TO);
+}
+
 /* Another inside host than the message's: only if it has a mapping already */
 static void map_other(struct rewrite *rw, const struct site *site,
 		      const struct hostport *hp)
@@ -114,9 +122,7 @@ static void map_other(struct rewrite *rw, const struct site *site,
 	port = map->out.public_end.port;
 	if (!hp->port && port == SIP_PORT)
 		port = 0;
-	if (!undo_remember(&map->memory, site->group, port, hp->text,
-			   &(struct undo_message){ 0 }))
-		return;
+	/* Not remembered: what counts for that host is how it writes itself */
 	len = format(text, &rw->shown, port);
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
 }
@@ -131,8 +137,10 @@ static void map_out(struct rewrite *rw, const struct site *site,
 
 	if (addr_eq(&hp->addr, &rw->shown)) {
 		/* It knows its public address: it shall find it again */
-		undo_remember(&rw->flow->map->memory, site->group, hp->port,
-			      SPAN(""), &rw->message);
+		if (site->group != SITE_GROUP_IDENTITY ||
+		    is_own_identity(rw, site))
+			undo_remember(&rw->flow->map->memory, site->group,
+				      hp->port, SPAN(""), &rw->message);
 		return;
 	}
 	if (!is_host_of(rw, hp)) {
@@ -207,6 +215,16 @@ static bool knows_itself(const struct rewrite *rw, const struct mapping *map)
 	return undo && !undo->len;
 }
 
+/* Without a record: is the inside host meant? An identity under our public
+ * address may be another's, unless the field is that of the inside host itself
+ */
+static bool is_named(const struct rewrite *rw, const struct site *site,
+		     const struct mapping *map)
+{
+	return site->group != SITE_GROUP_IDENTITY || map != rw->flow->map ||
+	       is_own_identity(rw, site);
+}
+
 /* Put back what stood there. Return: false if it was not we who changed it */
 static bool restore(struct rewrite *rw, const struct site *site,
 		    const struct hostport *hp)
@@ -224,7 +242,7 @@ static bool restore(struct rewrite *rw, const struct site *site,
 	undo = undo_recall(&map->memory, site->group, hp->port, &rw->message);
 	if (undo)
 		old = (struct span){ undo->text, undo->len };
-	else if (!knows_itself(rw, map))
+	else if (is_named(rw, site, map) && !knows_itself(rw, map))
 		old.len = inside_text(rw, site->group, map, hp, text);
 	if (!old.len)
 		return false;
