@@ -14,6 +14,7 @@
  * struct daemon - sipalgd at work
  * @conf_path:	Read again on SIGHUP
  * @conf:	In force
+ * @queues:	All that the rules may choose from; one thread serves them
  * @now_ms:	Monotonic time; read once a wake-up
  * @started_ms:	When it began
  */
@@ -22,7 +23,8 @@ struct daemon {
 	struct conf *conf;
 	struct kernel kernel;
 	struct alg *alg;
-	struct queue queue;
+	struct queue *queues;
+	unsigned int queue_count;
 	struct control control;
 	int epoll, signals, ticks;
 	uint64_t now_ms, started_ms;

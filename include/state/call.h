@@ -77,6 +77,7 @@ struct dialog {
 /**
  * struct call - A call of an inside host
  * @peer:	Hosts that may signal to the inside host while it lasts
+ * @map:	The mapping it began on: held, so that it keeps its port
  * @outgoing:	It was the inside host that sent the INVITE
  * @spoken:	The inside host has said something in it
  * @held:	The last description wants no media in at least one direction
@@ -90,6 +91,7 @@ struct dialog {
  */
 struct call {
 	struct peer *peer[CALL_PEERS];
+	struct mapping *map;
 	enum call_state state;
 	bool outgoing, spoken, held;
 	struct media_end offer[DESCRIBE_MEDIA];

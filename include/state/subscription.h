@@ -23,10 +23,12 @@
 /**
  * struct subscription - One Call-ID under which an inside host has subscribed
  * @peer:	The notifier, held
+ * @map:	The mapping it began on, held
  * @key:	Inside host, then the Call-ID
  */
 struct subscription {
 	struct peer *peer;
+	struct mapping *map;
 	struct timer timer;
 	UT_hash_handle hh;
 	struct subscription *prev, *next;

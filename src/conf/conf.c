@@ -200,7 +200,7 @@ static const struct conf_row rows[] = {
 	{ ROW(queue, number, number, "5060", "First NFQUEUE", NULL),
 	  LIMITS(0, 65535, "(a queue)") },
 	{ ROW(queue, count, number, "1", "Queues, one worker thread each",
-	      "more than one queue is not active in this version"),
+	      "the queues are served by one thread in this version"),
 	  LIMITS(1, 256, "queues"), .check = check_queue_count,
 	  .with = "queue.number" },
 	{ ROW(queue, max_length, number, "8192",

@@ -24,8 +24,13 @@ static int watch(const struct control *control, int op, int fd, uint32_t events)
 static int remove_stale(const struct sockaddr_un *addr)
 {
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct stat st;
 	int err = 0;
 
+	if (!lstat(addr->sun_path, &st) && !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return -EEXIST; /* somebody's file, not ours to remove */
+	}
 	if (fd < 0)
 		return -errno;
 	if (!connect(fd, (const struct sockaddr *)addr, sizeof(*addr)))

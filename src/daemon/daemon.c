@@ -39,12 +39,23 @@ static struct queue_verdict on_packet(void *arg, const struct queue_packet *pkt)
 				       .len = decision.len };
 }
 
-static void on_queue(struct daemon *d)
+static int on_queue(struct daemon *d, struct queue *queue)
 {
-	int n = queue_run(&d->queue, on_packet, d);
+	int n = queue_run(queue, on_packet, d);
 
 	if (n < 0)
-		log_error("queue %u: %s", d->queue.number, strerror(-n));
+		log_error("queue %u: %s", queue->number, strerror(-n));
+	return n;
+}
+
+/* The queue that @fd is of; NULL if none */
+static struct queue *find_queue(const struct daemon *d, int fd)
+{
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		if (queue_fd(&d->queues[i]) == fd)
+			return &d->queues[i];
+	}
+	return NULL;
 }
 
 /* ---- conntrack ---- */
@@ -158,18 +169,19 @@ static void loop(struct daemon *d)
 
 	while (!d->stop) {
 		int n = epoll_wait(d->epoll, events, MAX_EVENTS, -1);
-		bool packets = false;
 
 		d->now_ms = monotonic_ms();
 		/* What has changed first, then the packets it matters to */
 		for (int i = 0; i < n; i++) {
-			if (events[i].data.fd == queue_fd(&d->queue))
-				packets = true;
-			else
+			if (!find_queue(d, events[i].data.fd))
 				dispatch(d, events[i].data.fd);
 		}
-		if (packets)
-			on_queue(d);
+		for (int i = 0; i < n; i++) {
+			struct queue *queue = find_queue(d, events[i].data.fd);
+
+			if (queue)
+				on_queue(d, queue);
+		}
 	}
 }
 
@@ -226,10 +238,9 @@ static int open_kernel(struct daemon *d)
 	return err;
 }
 
-static int open_queue(struct daemon *d)
+static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 {
-	uint16_t number = (uint16_t)d->conf->queue.number;
-	int err = queue_open(&d->queue, number, d->conf->queue.max_length);
+	int err = queue_open(queue, number, d->conf->queue.max_length);
 
 	if (err == -EBUSY || err == -EPERM)
 		log_error("queue.number: NFQUEUE %u cannot be opened: another "
@@ -239,7 +250,22 @@ static int open_queue(struct daemon *d)
 		log_error("queue.number: NFQUEUE %u: %s; is nfnetlink_queue "
 			  "in the kernel?",
 			  number, strerror(-err));
-	return err ? err : watch(d, queue_fd(&d->queue));
+	return err ? err : watch(d, queue_fd(queue));
+}
+
+static int open_queues(struct daemon *d)
+{
+	int err = 0;
+
+	d->queues = calloc(d->conf->queue.count, sizeof(*d->queues));
+	if (!d->queues)
+		return -ENOMEM;
+	for (unsigned int i = 0; !err && i < d->conf->queue.count; i++) {
+		err = open_queue(d, &d->queues[i],
+				 (uint16_t)(d->conf->queue.number + i));
+		d->queue_count++;
+	}
+	return err;
 }
 
 static int open_control(struct daemon *d)
@@ -265,6 +291,9 @@ static int daemon_open(struct daemon *d)
 		err = open_kernel(d);
 	if (err)
 		return err;
+	if (!d->kernel.counts)
+		log_warning("net.netfilter.nf_conntrack_acct is 0: calls that "
+			    "end without BYE are not noticed");
 	d->alg = alg_new(d->conf, &kernel_ops, &d->kernel, d->now_ms);
 	if (!d->alg)
 		return -ENOMEM;
@@ -272,16 +301,20 @@ static int daemon_open(struct daemon *d)
 	if (err)
 		log_warning("conntrack: old flows not read: %s",
 			    strerror(-err));
-	err = open_queue(d);
+	err = open_queues(d);
 	return err ? err : open_control(d);
 }
 
 static void daemon_close(struct daemon *d)
 {
 	/* The kernel drops what waits in a queue that goes */
-	while (d->queue.netlink.nl && queue_run(&d->queue, on_packet, d) > 0)
-		;
-	queue_close(&d->queue);
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		while (d->queues[i].netlink.nl &&
+		       on_queue(d, &d->queues[i]) > 0)
+			;
+		queue_close(&d->queues[i]);
+	}
+	free(d->queues);
 	if (d->control.epoll)
 		control_close(&d->control);
 	alg_free(d->alg);
@@ -309,7 +342,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	err = witness_init() ? -ENOMEM : daemon_open(&d);
 	if (!err) {
 		log_notice("version %s: queue %u", SIPALG_VERSION,
-			   d.queue.number);
+			   d.queues[0].number);
 		sd_notify(0, "READY=1");
 		loop(&d);
 		sd_notify(0, "STOPPING=1");

@@ -15,16 +15,24 @@ static const char *mode_name(enum conf_mode mode)
 	return names[mode];
 }
 
-static json_t *queues(const struct daemon *d)
+static json_t *queue_status(const struct queue *queue)
 {
 	struct queue_counts counts = { 0 };
 
-	queue_read_counts(d->queue.number, &counts);
-	return json_pack("[{s:i, s:I, s:I, s:I}]", "number",
-			 (int)d->queue.number, "packets",
-			 (json_int_t)d->queue.packets, "dropped",
+	queue_read_counts(queue->number, &counts);
+	return json_pack("{s:i, s:I, s:I, s:I}", "number", (int)queue->number,
+			 "packets", (json_int_t)queue->packets, "dropped",
 			 (json_int_t)counts.dropped, "user_dropped",
 			 (json_int_t)counts.user_dropped);
+}
+
+static json_t *queues(const struct daemon *d)
+{
+	json_t *list = json_array();
+
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		json_array_append_new(list, queue_status(&d->queues[i]));
+	return list;
 }
 
 static json_t *status(void *arg, const json_t *request)

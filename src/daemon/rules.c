@@ -42,6 +42,9 @@ struct row {
 static const struct row rows[] = {
 	{ "SIPALGD-LAN", "", "udp", "--ports", offsetof(struct conf, sip.ports),
 	  "phones, to a SIP port or from one" },
+	{ "SIPALGD-LAN", "", "udp", "--sports",
+	  offsetof(struct conf, sip.signalling_ports),
+	  "phones that answer to a port that is no SIP port" },
 	{ "SIPALGD-LAN", "-m addrtype --dst-type LOCAL ", "udp", "--dports",
 	  offsetof(struct conf, sip.signalling_ports),
 	  "phones to each other, at their public ports" },

@@ -51,6 +51,9 @@ static void widen_socket(const struct queue *queue)
 
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)))
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	/* A batch of verdicts is one message for sendmsg() */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)))
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	/* A message that did not fit is the kernel's to count and to let pass;
 	 * it must not look like a broken socket here
 	 */
@@ -92,14 +95,28 @@ int queue_fd(const struct queue *queue)
 
 /* ---- verdicts ---- */
 
+/* One by one: what the socket would not take together */
+static int flush_each(struct queue *queue, int len)
+{
+	struct nlmsghdr *nlh = (struct nlmsghdr *)queue->out;
+	int err = 0;
+
+	for (; mnl_nlmsg_ok(nlh, len); nlh = mnl_nlmsg_next(nlh, &len)) {
+		if (mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) <
+		    0)
+			err = -errno;
+	}
+	return err;
+}
+
 static int flush(struct queue *queue)
 {
 	size_t len = queue->out_len;
 
 	queue->out_len = 0;
-	if (len && mnl_socket_sendto(queue->netlink.nl, queue->out, len) < 0)
-		return -errno;
-	return 0;
+	if (!len || mnl_socket_sendto(queue->netlink.nl, queue->out, len) >= 0)
+		return 0;
+	return flush_each(queue, (int)len);
 }
 
 static int put_verdict(struct queue *queue, uint32_t id,

@@ -13,6 +13,8 @@
 #define RINGING_MS 240000
 /* A call without media of ours and without a session timer is forgotten */
 #define SILENT_MS (24 * 3600 * 1000ull)
+/* A longer session timer is none */
+#define SESSION_MAX_S (7 * 24 * 3600)
 /* Longest text kept for people */
 #define TEXT_MAX 256
 /* How often pinholes are prolonged, at most */
@@ -78,6 +80,9 @@ static void call_close(struct calls *calls, struct call *call)
 			stream_put(calls->media, call->stream[i]);
 		call->stream[i] = NULL;
 	}
+	if (call->map)
+		call->map->holds--;
+	call->map = NULL;
 	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++) {
 		peer_release(call->peer[i]);
 		call->peer[i] = NULL;
@@ -124,6 +129,10 @@ static void call_add_peer(struct calls *calls, struct call *call,
 {
 	int i;
 
+	if (!call->map) {
+		call->map = flow->map;
+		call->map->holds++;
+	}
 	for (i = 0; i < CALL_PEERS && call->peer[i]; i++) {
 		if (addr_eq(&call->peer[i]->key.remote, &flow->lan.dst.addr))
 			return;
@@ -426,15 +435,31 @@ bool call_has_media(const struct call *call)
 	return call->stream[0] != NULL;
 }
 
+static void drop_streams(struct calls *calls, const struct description *said,
+			 bool outbound)
+{
+	for (int i = 0; outbound && i < DESCRIBE_MEDIA; i++) {
+		if (said->stream[i])
+			stream_put(calls->media, said->stream[i]);
+	}
+}
+
 void call_describe(struct calls *calls, struct call *call,
 		   const struct message *msg, bool outbound,
 		   const struct description *said)
 {
 	const struct media_end *ends = outbound ? said->end : said->told;
-	struct dialog *d = dialog_get(call, msg, outbound);
+	struct dialog *d;
 	struct media_end next[DESCRIBE_MEDIA];
 	struct side *side;
 
+	/* A late repetition of what was said before the end opens nothing */
+	if (call->state == CALL_ENDED &&
+	    !(message_is_request(msg) && msg->method == SIP_INVITE)) {
+		drop_streams(calls, said, outbound);
+		return;
+	}
+	d = dialog_get(call, msg, outbound);
 	for (int i = 0; outbound && i < DESCRIBE_MEDIA; i++) {
 		if (said->stream[i])
 			take_stream(calls, call, said->stream[i]);
@@ -494,7 +519,8 @@ static void read_session_timer(struct call *call, const struct message *msg,
 	if (semicolon)
 		value = span_between(value.ptr, semicolon);
 	call->expires_ms = 0;
-	if (value.len && !span_to_uint(span_trim(value), UINT32_MAX, &seconds))
+	if (value.len &&
+	    !span_to_uint(span_trim(value), SESSION_MAX_S, &seconds))
 		call->expires_ms = now_ms + seconds * 1000 + TRANSACTION_MS;
 }
 

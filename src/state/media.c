@@ -212,8 +212,8 @@ static void pinhole_open(struct media *m, const struct pinhole *p)
 	counter_add(m->counters, COUNTER_media_clashes);
 	endpoint_format(&p->lan.src, inside);
 	endpoint_format(&p->lan.dst, remote);
-	log_warning("media %s -> %s: conntrack: %s", inside, remote,
-		    strerror(-err));
+	log_debug("media %s -> %s: conntrack: %s", inside, remote,
+		  strerror(-err));
 }
 
 /* Who answers from @remote: itself, or the inside host it stands for. Both

@@ -10,6 +10,8 @@
 
 /* Neither request nor answer says how long: what RFC 3261 10.2 suggests */
 #define DEFAULT_S 3600
+/* Nobody means more */
+#define MAX_S (7 * 24 * 3600)
 /* A REGISTER that is never answered is forgotten: Timer F */
 #define TRANSACTION_MS 32000
 /* The mapping outlives the binding by so much: the answer's way and ours */
@@ -286,11 +288,10 @@ static uint32_t expires_of(const struct message *msg, struct span contact,
 	struct span field = message_value(msg, SIP_EXPIRES);
 	uint64_t seconds;
 
-	if (param.len && !span_to_uint(param, UINT32_MAX, &seconds))
-		return (uint32_t)seconds;
-	if (field.len && !span_to_uint(field, UINT32_MAX, &seconds))
-		return (uint32_t)seconds;
-	return otherwise;
+	if (!(param.len && !span_to_uint(param, UINT32_MAX, &seconds)) &&
+	    !(field.len && !span_to_uint(field, UINT32_MAX, &seconds)))
+		return otherwise;
+	return seconds < MAX_S ? (uint32_t)seconds : MAX_S;
 }
 
 /* ---- requests ---- */

@@ -11,6 +11,8 @@
 #define TRANSACTION_S 32
 /* The answer does not say how long; RFC 6665 leaves it to the event package */
 #define DEFAULT_S 3600
+/* Nobody means more */
+#define MAX_S (7 * 24 * 3600)
 #define CALL_ID_MAX 512
 
 static void subscription_free(struct subscriptions *subs,
@@ -20,6 +22,7 @@ static void subscription_free(struct subscriptions *subs,
 	HASH_DELETE(hh, subs->table, sub);
 	DL_DELETE(subs->list, sub);
 	peer_release(sub->peer);
+	sub->map->holds--;
 	free(sub);
 }
 
@@ -59,6 +62,8 @@ static struct subscription *add(struct subscriptions *subs, const char *key,
 	}
 	sub->peer = peer_hold(subs->bindings, &flow->lan.src.addr,
 			      &flow->lan.dst.addr, now_ms);
+	sub->map = flow->map;
+	sub->map->holds++;
 	DL_APPEND(subs->list, sub);
 	return sub;
 }
@@ -93,6 +98,8 @@ static void last(struct subscriptions *subs, struct subscription *sub,
 		subscription_free(subs, sub);
 		return;
 	}
+	if (seconds > MAX_S)
+		seconds = MAX_S;
 	timer_start(subs->wheel, &sub->timer, now_ms + seconds * 1000);
 }
 

@@ -25,16 +25,16 @@ loads() { # FAMILY
 	"$tables" -t raw -A PREROUTING -s "$3" -j DROP
 	apply "plain.$1" || fail "$tables: first time"
 	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 4 'NFQUEUE --queue-num 5060 --queue-bypass'
+	wants 5 'NFQUEUE --queue-num 5060 --queue-bypass'
 	[ "$("$tables-save" -t raw | grep -n -e '^-A PREROUTING' |
 		tail -1 | grep -c SIPALGD)" = 1 ] || fail "$tables: not last"
 
 	# Again, and another configuration: new rules, one jump
 	apply "plain.$1" 2>/dev/null
-	wants 4 'NFQUEUE'
+	wants 5 'NFQUEUE'
 	apply "full.$1" 2>/dev/null
 	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 6 'NFQUEUE --queue-balance 100:103 --queue-bypass'
+	wants 7 'NFQUEUE --queue-balance 100:103 --queue-bypass'
 	wants 0 'queue-num'
 	wants 2 '-j SIPALGD-WAN'
 
@@ -109,7 +109,7 @@ try:
                    check=True)
     cases = [  # who, source, destination, met a queue
         (lan, "10.9.1", 5060, 4000, 1), (lan, "10.9.1", 4000, 5060, 1),
-        (lan, "10.9.1", 4000, 5061, 1), (lan, "10.9.1", 4000, 6000, 0),
+        (lan, "10.9.1", 4000, 5061, 1), (lan, "10.9.1", 4000, 6000, 0), (lan, "10.9.1", 5070, 4000, 1),
         (wan, "10.9.2", 5060, 40000, 1),
         (wan, "10.9.2", 4000, 5060, 1), (wan, "10.9.2", 4000, 5999, 1),
         (wan, "10.9.2", 4000, 6000, 0), (wan, "10.9.2", 4000, 5059, 0),

@@ -45,12 +45,12 @@ quietly() {
 
 SIPALGD_CONF=$vectors/plain.conf
 quietly apply			# start
-wants 4 'queue-num 5060'
+wants 5 'queue-num 5060'
 wants 1 '^-A PREROUTING .*-j SIPALGD'
 SIPALGD_CONF=$vectors/full.conf
 "$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
 wants 0 'queue-num'
-wants 6 'queue-balance 100:103'
+wants 7 'queue-balance 100:103'
 wants 1 '^-A PREROUTING .*-j SIPALGD'
 
 # Media of unknown sources comes from another table, and goes with its key
@@ -72,7 +72,7 @@ done
 # A broken file at reload leaves the rules as they were; a stop still works
 SIPALGD_CONF=$vectors/remove
 "$script" apply >"$tmp" 2>&1 && fail "a broken configuration was applied"
-wants 6 'queue-balance 100:103'
+wants 7 'queue-balance 100:103'
 quietly remove
 wants 0 SIPALGD
 quietly remove
