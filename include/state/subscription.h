@@ -17,7 +17,8 @@
  * told by NOTIFY, perhaps much later than the kernel keeps an idle flow. The
  * notifier may reach the phone for as long as the subscription lasts: as the
  * 2xx to SUBSCRIBE grants it, and as each NOTIFY says (RFC 6665 4.1.2,
- * 4.1.3, 8.4). Only the phone's own SUBSCRIBE or REFER begins one.
+ * 4.1.3, 8.4). Only the phone's own SUBSCRIBE or REFER begins one, or its 2xx
+ * to that of somebody outside, who may then refresh it.
  */
 
 /**

@@ -112,9 +112,11 @@ static void on_answer(struct subscriptions *subs, struct subscription *sub,
 
 	if (msg->status < 200 || msg->status == 401 || msg->status == 407)
 		return;
-	if (msg->status >= 300)
-		seconds = 0;
-	else if (expires.len)
+	if (msg->status >= 300) {
+		last(subs, sub, 0, now_ms);
+		return;
+	}
+	if (expires.len)
 		span_to_uint(expires, UINT32_MAX, &seconds);
 	/* Also with 0: the last NOTIFY follows (RFC 6665 4.1.2.3) */
 	last(subs, sub, seconds ? seconds : TRANSACTION_S, now_ms);
@@ -134,23 +136,33 @@ static void on_notify(struct subscriptions *subs, struct subscription *sub,
 		last(subs, sub, seconds, now_ms);
 }
 
+/* The inside host wants to be told, or has agreed to tell */
+static bool is_begun(const struct message *msg, bool outbound)
+{
+	if (!outbound)
+		return false;
+	if (message_is_request(msg))
+		return msg->method == SIP_SUBSCRIBE || msg->method == SIP_REFER;
+	return msg->method == SIP_SUBSCRIBE && msg->status / 100 == 2;
+}
+
 void subscription_message(struct subscriptions *subs, const struct flow *flow,
 			  const struct message *msg, bool outbound,
 			  uint64_t now_ms)
 {
 	bool request = message_is_request(msg);
-	bool begins = msg->method == SIP_SUBSCRIBE || msg->method == SIP_REFER;
+	bool begun = is_begun(msg, outbound);
 	struct subscription *sub;
 
-	if (!begins && msg->method != SIP_NOTIFY)
+	if (!begun && msg->method != SIP_NOTIFY && msg->method != SIP_SUBSCRIBE)
 		return;
-	sub = get(subs, flow, msg, begins && outbound && request, now_ms);
+	sub = get(subs, flow, msg, begun, now_ms);
 	if (!sub)
 		return;
-	if (begins && outbound && request && !sub->timer.running)
+	if (begun && request && !sub->timer.running)
 		last(subs, sub, TRANSACTION_S, now_ms);
-	else if (msg->method == SIP_SUBSCRIBE && !outbound && !request)
+	else if (msg->method == SIP_SUBSCRIBE && !request)
 		on_answer(subs, sub, msg, now_ms);
-	else if (msg->method == SIP_NOTIFY && !outbound && request)
+	else if (msg->method == SIP_NOTIFY && request)
 		on_notify(subs, sub, msg, now_ms);
 }
