@@ -254,7 +254,7 @@ def test_a_peer_with_our_numbers_calls(daemon, net, registered, host):
 
 
 def within_foreign_dialog(line, invite, got, ok, seen, public):
-    """ACK, INFO and BYE: identities of both sides stay as the peer has them."""
+    """ACK, INFO and BYE: both identities stay as the peer has them."""
     theirs = Dialog.caller(line.server, invite, seen)
     line.into(theirs.request("ACK"),
               {"Request-URI": (public, f"{ALICE}:5060")})
