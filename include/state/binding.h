@@ -5,6 +5,7 @@
 #include "conf/conf.h"
 #include "state/counters.h"
 #include "state/flow.h"
+#include "state/foreign.h"
 #include "state/mapping.h"
 #include "state/nat.h"
 #include "state/peer.h"
@@ -41,6 +42,7 @@ struct bindings {
 	struct mapping *by_inside, *by_public, *mappings;
 	struct flow *by_lan, *by_wan, *flows;
 	struct peer *peers, *peer_list;
+	struct foreign *foreign, *foreign_list;
 };
 
 /** bindings_free() - Forget everything; the kernel's entries stay */

@@ -17,7 +17,7 @@
  * @edits:	Gets the changes
  * @message:	Which one it is; scratch, filled here
  * @announced:	Ports that got a mapping by it
- * @foreign:	enum undo_foreign bits of the call; scratch
+ * @foreign:	enum foreign_what bits of the call; scratch
  */
 struct rewrite {
 	struct bindings *bindings;

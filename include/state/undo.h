@@ -61,23 +61,13 @@ struct undo_note {
 	uint8_t id[SITE_GROUPS];
 };
 
-/**
- * enum undo_foreign - What an outside party wrote with the inside host's own
- * private address in it, by chance: its network has the same numbers as ours
- */
-enum undo_foreign {
-	UNDO_FOREIGN_REMOTE = 1, /* its own identity */
-	UNDO_FOREIGN_LOCAL = 2, /* that of the inside host */
-	UNDO_FOREIGN_ROUTE = 4, /* Record-Route */
-};
-
 struct undo_more;
 
 /**
  * struct undo_memory - What one mapping remembers
  * @count, @undo: Texts; of those for one place the last counts
  * @next, @note: Messages, going round
- * @more:	NULL until two texts are written alike, or something is foreign
+ * @more:	NULL until two texts are written alike
  */
 struct undo_memory {
 	uint8_t count, last_id;
@@ -114,11 +104,5 @@ const struct undo *undo_recall(const struct undo_memory *m,
 
 /** undo_register() - The Contact of that transaction has been registered */
 void undo_register(struct undo_memory *m, const struct undo_message *msg);
-
-/** undo_set_foreign() - Remember enum undo_foreign bits of a call */
-void undo_set_foreign(struct undo_memory *m, uint32_t call, uint8_t what);
-
-/** undo_foreign() - The bits remembered for a call */
-uint8_t undo_foreign(const struct undo_memory *m, uint32_t call);
 
 #endif

@@ -6,4 +6,5 @@ void bindings_free(struct bindings *b)
 	flows_free(b);
 	mappings_free(b);
 	peers_free(b);
+	foreign_free(b);
 }

@@ -378,12 +378,11 @@ static uint8_t foreign_in(const struct rewrite *rw, enum sip_header header,
  */
 static void note_foreign(const struct rewrite *rw, uint32_t call)
 {
-	uint8_t what = foreign_in(rw, SIP_FROM, UNDO_FOREIGN_REMOTE) |
-		       foreign_in(rw, SIP_TO, UNDO_FOREIGN_LOCAL) |
-		       foreign_in(rw, SIP_RECORD_ROUTE, UNDO_FOREIGN_ROUTE);
+	uint8_t what = foreign_in(rw, SIP_FROM, FOREIGN_REMOTE) |
+		       foreign_in(rw, SIP_TO, FOREIGN_LOCAL) |
+		       foreign_in(rw, SIP_RECORD_ROUTE, FOREIGN_ROUTE);
 
-	if (what || rw->flow->map->memory.more)
-		undo_set_foreign(&rw->flow->map->memory, call, what);
+	foreign_set(rw->bindings, &rw->flow->lan.src.addr, call, what);
 }
 
 /* A field of an outgoing message repeats what was foreign */
@@ -392,13 +391,11 @@ static bool is_foreign(const struct rewrite *rw, enum sip_header header)
 	bool request = message_is_request(rw->msg);
 
 	if (header == SIP_RECORD_ROUTE)
-		return !request && rw->foreign & UNDO_FOREIGN_ROUTE;
+		return !request && rw->foreign & FOREIGN_ROUTE;
 	if (header == SIP_FROM)
-		return rw->foreign &
-		       (request ? UNDO_FOREIGN_LOCAL : UNDO_FOREIGN_REMOTE);
+		return rw->foreign & (request ? FOREIGN_LOCAL : FOREIGN_REMOTE);
 	if (header == SIP_TO)
-		return rw->foreign &
-		       (request ? UNDO_FOREIGN_REMOTE : UNDO_FOREIGN_LOCAL);
+		return rw->foreign & (request ? FOREIGN_REMOTE : FOREIGN_LOCAL);
 	return false;
 }
 
@@ -437,7 +434,8 @@ void rewrite_header(struct rewrite *rw)
 
 	rw->message = (struct undo_message){ rewrite_branch(msg), call };
 	if (rw->outbound)
-		rw->foreign = undo_foreign(&rw->flow->map->memory, call);
+		rw->foreign = foreign_get(rw->bindings, &rw->flow->lan.src.addr,
+					  call);
 	else if (message_is_request(msg))
 		note_foreign(rw, call);
 	for (const struct site *site = site_table; site->name; site++) {

@@ -3,16 +3,9 @@
 
 #include <stdlib.h>
 
-/** struct foreign_call - What was foreign: by the hash of the Call-ID */
-struct foreign_call {
-	uint32_t call;
-	uint8_t what;
-};
-
 struct undo_more {
-	uint32_t next, next_foreign;
+	uint32_t next;
 	struct undo_note note[UNDO_NOTES_MORE];
-	struct foreign_call foreign[UNDO_NOTES];
 };
 
 void undo_free(struct undo_memory *m)
@@ -229,32 +222,4 @@ void undo_register(struct undo_memory *m, const struct undo_message *msg)
 		if (undo_is(u, SITE_GROUP_CONTACT, now->port))
 			u->registered = u == now;
 	}
-}
-
-/* ---- private networks with the same numbers ---- */
-
-void undo_set_foreign(struct undo_memory *m, uint32_t call, uint8_t what)
-{
-	struct undo_more *more;
-
-	if (undo_foreign(m, call) == what)
-		return;
-	more = get_more(m);
-	if (more)
-		more->foreign[more->next_foreign++ % UNDO_NOTES] =
-			(struct foreign_call){ call, what };
-}
-
-uint8_t undo_foreign(const struct undo_memory *m, uint32_t call)
-{
-	/* The one set last counts: they go round */
-	for (uint32_t i = 1; m->more && i <= UNDO_NOTES; i++) {
-		const struct foreign_call *f =
-			&m->more->foreign[(m->more->next_foreign - i) %
-					  UNDO_NOTES];
-
-		if (f->call == call)
-			return f->what;
-	}
-	return 0;
 }

@@ -409,11 +409,38 @@ static void test_hold(void **state)
 			 0);
 }
 
+/* RFC 1918 has the same numbers for everybody */
+static void test_foreign(void **state)
+{
+	struct addr phone = stage_addr("192.168.1.10");
+	struct addr other = stage_addr("192.168.1.11");
+
+	(void)state;
+	assert_int_equal(foreign_get(b, &phone, 1), 0);
+	foreign_set(b, &phone, 1, 0);
+	assert_null(b->foreign);
+	st->conf.limits.calls = 100;
+	for (uint32_t call = 1; call <= 100; call++)
+		foreign_set(b, &phone, call, FOREIGN_REMOTE | FOREIGN_ROUTE);
+	for (uint32_t call = 1; call <= 100; call++)
+		assert_int_equal(foreign_get(b, &phone, call),
+				 FOREIGN_REMOTE | FOREIGN_ROUTE);
+	assert_int_equal(foreign_get(b, &other, 1), 0);
+	/* A later request of the call tells otherwise */
+	foreign_set(b, &phone, 2, 0);
+	assert_int_equal(foreign_get(b, &phone, 2), 0);
+	/* One more than there is room for: the oldest goes */
+	foreign_set(b, &phone, 101, FOREIGN_LOCAL);
+	assert_int_equal(foreign_get(b, &phone, 1), 0);
+	assert_int_equal(foreign_get(b, &phone, 101), FOREIGN_LOCAL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_foreign),
 		TEST(test_sticky),
 		TEST(test_two_phones_on_5060),
 		TEST(test_ports),

@@ -140,18 +140,6 @@ static void test_crowds(void **state)
 	assert_inside(recall(SITE_GROUP_ROUTE, 1, 0, 0));
 }
 
-static void test_foreign(void **state)
-{
-	(void)state;
-	assert_int_equal(undo_foreign(&memory, 1), 0);
-	undo_set_foreign(&memory, 1, UNDO_FOREIGN_REMOTE);
-	undo_set_foreign(&memory, 2, UNDO_FOREIGN_ROUTE);
-	assert_int_equal(undo_foreign(&memory, 1), UNDO_FOREIGN_REMOTE);
-	undo_set_foreign(&memory, 1, 0);
-	assert_int_equal(undo_foreign(&memory, 1), 0);
-	assert_int_equal(undo_foreign(&memory, 2), UNDO_FOREIGN_ROUTE);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -159,7 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_places),  TEST(test_transactions),
 		TEST(test_dialogs), TEST(test_registered),
-		TEST(test_crowds),  TEST(test_foreign),
+		TEST(test_crowds),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
