@@ -97,6 +97,13 @@ int span_to_uint(struct span s, uint64_t max, uint64_t *value);
  */
 size_t span_copy(char *buf, size_t cap, struct span s);
 
+/**
+ * span_dup() - A string of its own, cut after @most bytes
+ *
+ * Return: NULL if memory ran out; the caller frees it
+ */
+char *span_dup(struct span s, size_t most);
+
 /** span_hash() - FNV-1a over the bytes, going on from @seed (0 to begin) */
 uint32_t span_hash(struct span s, uint32_t seed);
 

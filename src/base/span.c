@@ -2,6 +2,7 @@
 #include "base/span.h"
 
 #include <errno.h>
+#include <stdlib.h>
 
 static bool is_blank(char c)
 {
@@ -50,6 +51,16 @@ size_t span_copy(char *buf, size_t cap, struct span s)
 		memcpy(buf, s.ptr, n);
 	buf[n] = '\0';
 	return s.len;
+}
+
+char *span_dup(struct span s, size_t most)
+{
+	size_t cap = (s.len < most ? s.len : most) + 1;
+	char *copy = malloc(cap);
+
+	if (copy)
+		span_copy(copy, cap, s);
+	return copy;
 }
 
 uint32_t span_hash(struct span s, uint32_t seed)

@@ -52,16 +52,6 @@ static size_t make_key(char *key, size_t cap, const struct addr *inside,
 	return sizeof(*inside) + id.len;
 }
 
-static char *copy_text(struct span s)
-{
-	size_t cap = (s.len < TEXT_MAX ? s.len : TEXT_MAX) + 1;
-	char *copy = malloc(cap);
-
-	if (copy)
-		span_copy(copy, cap, s);
-	return copy;
-}
-
 static void dialog_free(struct call *call, struct dialog *dialog)
 {
 	DL_DELETE(call->dialogs, dialog);
@@ -159,8 +149,8 @@ static struct call *call_new(struct calls *calls, const char *key,
 	memcpy(call->key, key, key_len);
 	call->outgoing = outgoing;
 	call->started_ms = call->heard_ms = now_ms;
-	call->from = copy_text(message_value(msg, SIP_FROM));
-	call->to = copy_text(message_value(msg, SIP_TO));
+	call->from = span_dup(message_value(msg, SIP_FROM), TEXT_MAX);
+	call->to = span_dup(message_value(msg, SIP_TO), TEXT_MAX);
 	call->timer.fire = call_fire;
 	call->due_ms = now_ms + RINGING_MS;
 	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);

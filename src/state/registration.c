@@ -212,16 +212,6 @@ static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
 	timer_start(regs->wheel, timer, now_ms + PING_MS);
 }
 
-static char *copy_text(struct span s)
-{
-	size_t cap = (s.len < TEXT_MAX ? s.len : TEXT_MAX) + 1;
-	char *copy = malloc(cap);
-
-	if (copy)
-		span_copy(copy, cap, s);
-	return copy;
-}
-
 static struct registration *contact_find(const struct registration_set *set,
 					 const struct mapping *map,
 					 struct span user)
@@ -268,9 +258,10 @@ static struct registration *contact_add(struct registrations *regs,
 		return NULL;
 	reg->set = set;
 	reg->map = map;
-	reg->user = copy_text(uri_user(uri));
-	reg->contact_inside = copy_text(uri);
-	reg->user_agent = copy_text(message_value(msg, SIP_USER_AGENT));
+	reg->user = span_dup(uri_user(uri), TEXT_MAX);
+	reg->contact_inside = span_dup(uri, TEXT_MAX);
+	reg->user_agent =
+		span_dup(message_value(msg, SIP_USER_AGENT), TEXT_MAX);
 	reg->timer.fire = registration_fire;
 	reg->ping.fire = registration_ping;
 	map->holds++;

@@ -5,6 +5,8 @@
 #include <setjmp.h>
 #include <stdarg.h>
 
+#include <stdlib.h>
+
 #include <cmocka.h>
 
 static const struct span none;
@@ -115,6 +117,22 @@ static void test_copy(void **state)
 }
 
 /* Source: the test vectors of the FNV authors, 32 bit FNV-1a */
+static void test_dup(void **state)
+{
+	char *copy;
+
+	(void)state;
+	copy = span_dup(SPAN("abc"), 8);
+	assert_string_equal(copy, "abc");
+	free(copy);
+	copy = span_dup(SPAN("abcdef"), 4);
+	assert_string_equal(copy, "abcd");
+	free(copy);
+	copy = span_dup(none, 4);
+	assert_string_equal(copy, "");
+	free(copy);
+}
+
 static void test_hash(void **state)
 {
 	(void)state;
@@ -130,7 +148,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trim), cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_find), cmocka_unit_test(test_to_uint),
-		cmocka_unit_test(test_copy), cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_copy), cmocka_unit_test(test_dup),
+		cmocka_unit_test(test_hash),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
