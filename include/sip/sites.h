@@ -37,6 +37,7 @@ enum site_group {
 	SITE_GROUP_CONTACT,
 	SITE_GROUP_ROUTE,
 	SITE_GROUP_IDENTITY,
+	SITE_GROUP_REMOTE, /* From or To of the other side; in no row */
 	SITE_GROUPS,
 };
 

@@ -25,11 +25,13 @@
  * struct subscription - One Call-ID under which an inside host has subscribed
  * @peer:	The notifier, held
  * @map:	The mapping it began on, held
+ * @granted:	A 2xx has been seen
  * @key:	Inside host, then the Call-ID
  */
 struct subscription {
 	struct peer *peer;
 	struct mapping *map;
+	bool granted;
 	struct timer timer;
 	UT_hash_handle hh;
 	struct subscription *prev, *next;

@@ -3,6 +3,9 @@
 
 #include "sip/field.h"
 
+/* How deep multipart bodies are followed into each other */
+#define MAX_DEPTH 3
+
 /* "application/sdp;charset=utf-8" is of type "application/sdp" */
 static bool type_is(struct span content_type, struct span type)
 {
@@ -72,8 +75,13 @@ static const char *content_start(struct span part)
 	return lf ? lf + 2 : NULL;
 }
 
-/* One part, from behind its delimiter line up to the next delimiter */
-static bool read_part(struct span part, struct body_part *out)
+static bool find_in_parts(struct span content_type, struct span body, int depth,
+			  struct body_part *out);
+
+/* One part, from behind its delimiter line up to the next delimiter. A part may
+ * be multipart again; one that states its own length then is left alone.
+ */
+static bool read_part(struct span part, int depth, struct body_part *out)
 {
 	const char *content = content_start(part);
 	struct span type = { 0 }, header;
@@ -81,29 +89,23 @@ static bool read_part(struct span part, struct body_part *out)
 	if (!content)
 		return false;
 	header = span_between(part.ptr, content);
+	*out = (struct body_part){ .sdp = span_between(content,
+						       span_end(part)) };
 	part_field(header, SPAN("Content-Type"), &type);
-	if (!type_is(type, SPAN("application/sdp")))
-		return false;
-	*out = (struct body_part){ 0 };
 	part_field(header, SPAN("Content-Length"), &out->length);
-	out->sdp = span_between(content, span_end(part));
-	return true;
+	if (type_is(type, SPAN("application/sdp")))
+		return true;
+	return !out->length.ptr &&
+	       find_in_parts(type, out->sdp, depth + 1, out);
 }
 
-bool body_find_sdp(struct span content_type, struct span body,
-		   struct body_part *part)
+static bool find_in_parts(struct span content_type, struct span body, int depth,
+			  struct body_part *out)
 {
 	struct span boundary;
 	const char *at, *next;
 
-	*part = (struct body_part){ .sdp = body };
-	if (!body.len)
-		return false;
-	if (!content_type.ptr)
-		return span_starts(body, SPAN("v="));
-	if (type_is(content_type, SPAN("application/sdp")))
-		return true;
-	if (!span_starts(content_type, SPAN("multipart/")))
+	if (depth > MAX_DEPTH || !span_starts(content_type, SPAN("multipart/")))
 		return false;
 	boundary = boundary_of(content_type);
 	if (!boundary.len)
@@ -114,8 +116,20 @@ bool body_find_sdp(struct span content_type, struct span body,
 		next = next_delimiter(body, from, boundary);
 		if (!next)
 			break;
-		if (read_part(span_between(from, next), part))
+		if (read_part(span_between(from, next), depth, out))
 			return true;
 	}
 	return false;
+}
+
+bool body_find_sdp(struct span content_type, struct span body,
+		   struct body_part *part)
+{
+	*part = (struct body_part){ .sdp = body };
+	if (!body.len)
+		return false;
+	if (!content_type.ptr)
+		return span_starts(body, SPAN("v="));
+	return type_is(content_type, SPAN("application/sdp")) ||
+	       find_in_parts(content_type, body, 0, part);
 }

@@ -105,6 +105,18 @@ static bool is_own_identity(const struct rewrite *rw, const struct site *site)
 					: SIP_TO);
 }
 
+/* Under which group a text is remembered: what From and To of one message say
+ * must not be taken for each other, also where they change places
+ */
+static enum site_group undo_group(const struct rewrite *rw,
+				  const struct site *site)
+{
+	bool from_to = site->header == SIP_FROM || site->header == SIP_TO;
+
+	return from_to && !is_own_identity(rw, site) ? SITE_GROUP_REMOTE
+						     : site->group;
+}
+
 /* Another inside host than the message's: only if it has a mapping already */
 static void map_other(struct rewrite *rw, const struct site *site,
 		      const struct hostport *hp)
@@ -139,8 +151,9 @@ static void map_out(struct rewrite *rw, const struct site *site,
 		/* It knows its public address: it shall find it again */
 		if (site->group != SITE_GROUP_IDENTITY ||
 		    is_own_identity(rw, site))
-			undo_remember(&rw->flow->map->memory, site->group,
-				      hp->port, SPAN(""), &rw->message);
+			undo_remember(&rw->flow->map->memory,
+				      undo_group(rw, site), hp->port, SPAN(""),
+				      &rw->message);
 		return;
 	}
 	if (!is_host_of(rw, hp)) {
@@ -148,8 +161,8 @@ static void map_out(struct rewrite *rw, const struct site *site,
 		return;
 	}
 	port = port_to_write(rw, site->group, hp, &map);
-	if (!map || !undo_remember(&map->memory, site->group, port, hp->text,
-				   &rw->message))
+	if (!map || !undo_remember(&map->memory, undo_group(rw, site), port,
+				   hp->text, &rw->message))
 		return;
 	len = format(text, &rw->shown, port);
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
@@ -173,8 +186,8 @@ static struct mapping *map_named(const struct rewrite *rw,
 	if (end.port == flow->wan.dst.port || (identity && !hp->port))
 		return flow->map;
 	/* A port without a mapping was kept, and may be another's outside */
-	if (identity && undo_recall(&flow->map->memory, site->group, hp->port,
-				    &rw->message))
+	if (identity && undo_recall(&flow->map->memory, undo_group(rw, site),
+				    hp->port, &rw->message))
 		return flow->map;
 	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
 	if (map && (site->any_host ||
@@ -239,7 +252,8 @@ static bool restore(struct rewrite *rw, const struct site *site,
 	map = map_named(rw, site, hp);
 	if (!map)
 		return false;
-	undo = undo_recall(&map->memory, site->group, hp->port, &rw->message);
+	undo = undo_recall(&map->memory, undo_group(rw, site), hp->port,
+			   &rw->message);
 	if (undo)
 		old = (struct span){ undo->text, undo->len };
 	else if (is_named(rw, site, map) && !knows_itself(rw, map))

@@ -85,6 +85,10 @@ static struct subscription *get(struct subscriptions *subs,
 	memcpy(key + sizeof(struct addr), id.ptr, id.len);
 	len = sizeof(struct addr) + id.len;
 	HASH_FIND(hh, subs->table, key, len, sub);
+	if (sub) {
+		DL_DELETE(subs->list, sub);
+		DL_APPEND(subs->list, sub);
+	}
 	if (!sub && begins)
 		sub = add(subs, key, len, flow, now_ms);
 	return sub;
@@ -113,9 +117,14 @@ static void on_answer(struct subscriptions *subs, struct subscription *sub,
 	if (msg->status < 200 || msg->status == 401 || msg->status == 407)
 		return;
 	if (msg->status >= 300) {
-		last(subs, sub, 0, now_ms);
+		/* A refresh that is refused leaves what was granted, unless it
+		 * is not known any more (RFC 6665 4.1.2.2)
+		 */
+		if (!sub->granted || msg->status == 481)
+			last(subs, sub, 0, now_ms);
 		return;
 	}
+	sub->granted = true;
 	if (expires.len)
 		span_to_uint(expires, UINT32_MAX, &seconds);
 	/* Also with 0: the last NOTIFY follows (RFC 6665 4.1.2.3) */
