@@ -128,9 +128,16 @@ static bool texts_of_field(struct texts *t, const struct site *site,
 			   struct span field)
 {
 	struct addr phone = stage_end(PHONE).addr;
+	enum site_group group = site->group;
 	struct hostport hp;
 	struct span value;
 	struct via via;
+
+	/* Of a request from inside, To is the other side's: it is remembered
+	 * apart, and takes a place of its own
+	 */
+	if (site->header == SIP_TO)
+		group = SITE_GROUP_REMOTE;
 
 	while (field_next_value(&field, &value)) {
 		bool read = site->header == SIP_VIA
@@ -142,8 +149,7 @@ static bool texts_of_field(struct texts *t, const struct site *site,
 		if (site->header == SIP_VIA)
 			hp = via.sent_by;
 		if (is_other_host(&hp.addr, &phone) ||
-		    (addr_eq(&hp.addr, &phone) &&
-		     !texts_add(t, site->group, &hp)))
+		    (addr_eq(&hp.addr, &phone) && !texts_add(t, group, &hp)))
 			return false;
 	}
 	return true;
