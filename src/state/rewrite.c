@@ -232,10 +232,18 @@ static bool knows_itself(const struct rewrite *rw, const struct mapping *map)
  * address may be another's, unless the field is that of the inside host itself
  */
 static bool is_named(const struct rewrite *rw, const struct site *site,
-		     const struct mapping *map)
+		     const struct mapping *map, const struct hostport *hp)
 {
-	return site->group != SITE_GROUP_IDENTITY || map != rw->flow->map ||
-	       is_own_identity(rw, site);
+	char text[ENDPOINT_TEXT_MAX];
+	size_t len = format(text, &rw->shown, hp->port);
+
+	if (site->group != SITE_GROUP_IDENTITY || map != rw->flow->map)
+		return true;
+	/* In another spelling ("[2001:DB8::1]", ":05060") it would not come
+	 * back in answers as it was
+	 */
+	return is_own_identity(rw, site) &&
+	       span_eq(hp->text, (struct span){ text, len });
 }
 
 /* Put back what stood there. Return: false if it was not we who changed it */
@@ -256,7 +264,7 @@ static bool restore(struct rewrite *rw, const struct site *site,
 			   &rw->message);
 	if (undo)
 		old = (struct span){ undo->text, undo->len };
-	else if (is_named(rw, site, map) && !knows_itself(rw, map))
+	else if (is_named(rw, site, map, hp) && !knows_itself(rw, map))
 		old.len = inside_text(rw, site->group, map, hp, text);
 	if (!old.len)
 		return false;
