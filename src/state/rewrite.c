@@ -97,6 +97,11 @@ static bool is_host_of(const struct rewrite *rw, const struct hostport *hp)
 	return addr_eq(&hp->addr, &rw->flow->lan.src.addr);
 }
 
+static bool is_from_to(const struct site *site)
+{
+	return site->header == SIP_FROM || site->header == SIP_TO;
+}
+
 /* From or To, whichever is the inside host's in this message */
 static bool is_own_identity(const struct rewrite *rw, const struct site *site)
 {
@@ -111,10 +116,9 @@ static bool is_own_identity(const struct rewrite *rw, const struct site *site)
 static enum site_group undo_group(const struct rewrite *rw,
 				  const struct site *site)
 {
-	bool from_to = site->header == SIP_FROM || site->header == SIP_TO;
-
-	return from_to && !is_own_identity(rw, site) ? SITE_GROUP_REMOTE
-						     : site->group;
+	return is_from_to(site) && !is_own_identity(rw, site)
+		       ? SITE_GROUP_REMOTE
+		       : site->group;
 }
 
 /* Another inside host than the message's: only if it has a mapping already */
@@ -149,8 +153,7 @@ static void map_out(struct rewrite *rw, const struct site *site,
 
 	if (addr_eq(&hp->addr, &rw->shown)) {
 		/* It knows its public address: it shall find it again */
-		if (site->group != SITE_GROUP_IDENTITY ||
-		    is_own_identity(rw, site))
+		if (site->group != SITE_GROUP_IDENTITY || is_from_to(site))
 			undo_remember(&rw->flow->map->memory,
 				      undo_group(rw, site), hp->port, SPAN(""),
 				      &rw->message);
@@ -426,12 +429,11 @@ static enum site_rule rule_for(const struct rewrite *rw,
 {
 	enum site_rule rule = site->rule[site_flow(
 		rw->outbound, message_is_request(rw->msg))];
-	bool from_to = site->header == SIP_FROM || site->header == SIP_TO;
 
 	if (rule == SITE_RESTORE_REGISTER)
 		return rw->msg->method == SIP_REGISTER ? SITE_RESTORE
 						       : SITE_LEAVE;
-	if (from_to && !rw->bindings->conf->sip.map_from_to)
+	if (is_from_to(site) && !rw->bindings->conf->sip.map_from_to)
 		return SITE_LEAVE;
 	if (rw->outbound && rw->foreign && is_foreign(rw, site->header))
 		return SITE_LEAVE;
