@@ -3,6 +3,7 @@
 #define SIPALG_BASE_TIMER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /** TIMER_SLOTS - Seconds a turn of the wheel takes */
@@ -33,6 +34,10 @@ struct timer_wheel {
 	uint64_t second;
 	struct timer *slot[TIMER_SLOTS];
 };
+
+/** TIMER_OBJECT() - The object of @type whose @member is @timer */
+#define TIMER_OBJECT(timer, type, member)                                      \
+	((type *)(void *)((char *)(timer)-offsetof(type, member)))
 
 /** timer_wheel_init() - An empty wheel that stands at @now_ms */
 void timer_wheel_init(struct timer_wheel *wheel, void *owner, uint64_t now_ms);

@@ -21,6 +21,15 @@ struct hostport {
 	struct addr addr;
 };
 
+/** SIP_PORT - What a URI or sent-by without a port means (RFC 3261 19.1.2) */
+#define SIP_PORT 5060
+
+/** hostport_port() - The port that is meant, written or not */
+static inline uint16_t hostport_port(const struct hostport *hp)
+{
+	return hp->port ? hp->port : SIP_PORT;
+}
+
 /**
  * struct via - One value of a Via field (RFC 3261 20.42)
  * @sent_by:	Where answers go

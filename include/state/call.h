@@ -34,6 +34,10 @@
  * taken for a new one.
  */
 
+/** CALL_ID_MAX - Longest Call-ID that is followed, bytes */
+#define CALL_ID_MAX 512
+/** CALL_KEY_MAX - Room for call_key() */
+#define CALL_KEY_MAX (sizeof(struct addr) + CALL_ID_MAX)
 /** CALL_STREAMS - Inside media endpoints a call may have mapped */
 #define CALL_STREAMS 16
 /** CALL_PEERS - Remote hosts that may signal to the inside host for a call */
@@ -123,6 +127,16 @@ struct calls {
 };
 
 void calls_free(struct calls *calls);
+
+/**
+ * call_key() - What tells the calls and subscriptions of all inside hosts
+ * apart: the host's address, then the Call-ID
+ * @key:	CALL_KEY_MAX bytes of room
+ *
+ * Return: length; 0 without a Call-ID, or with one that is too long
+ */
+size_t call_key(char *key, const struct addr *inside,
+		const struct message *msg);
 
 /** call_id() - The Call-ID, as it stands in the key */
 struct span call_id(const struct call *call);

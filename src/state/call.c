@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/call.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -41,11 +40,11 @@ const char *call_state_name(enum call_state state)
 	return names[state];
 }
 
-/* The key of a call: longest Call-ID that makes one is 512 bytes */
-static size_t make_key(char *key, size_t cap, const struct addr *inside,
-		       struct span id)
+size_t call_key(char *key, const struct addr *inside, const struct message *msg)
 {
-	if (!id.len || id.len > cap - sizeof(*inside))
+	struct span id = message_value(msg, SIP_CALL_ID);
+
+	if (!id.len || id.len > CALL_ID_MAX)
 		return 0;
 	memcpy(key, inside, sizeof(*inside));
 	memcpy(key + sizeof(*inside), id.ptr, id.len);
@@ -178,14 +177,13 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 		       uint64_t now_ms)
 {
 	bool request = message_is_request(msg);
-	char key[sizeof(struct addr) + 512];
+	char key[CALL_KEY_MAX];
 	struct call *call;
 	size_t len;
 
 	if (!is_call_method(msg->method))
 		return NULL;
-	len = make_key(key, sizeof(key), &flow->lan.src.addr,
-		       message_value(msg, SIP_CALL_ID));
+	len = call_key(key, &flow->lan.src.addr, msg);
 	if (!len)
 		return NULL;
 	HASH_FIND(hh, calls->table, key, len, call);
@@ -718,8 +716,7 @@ static void drop_gone(struct calls *calls, struct call *call, uint64_t now_ms)
 
 static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
-	struct call *call =
-		(struct call *)((char *)timer - offsetof(struct call, timer));
+	struct call *call = TIMER_OBJECT(timer, struct call, timer);
 	struct calls *calls = owner;
 	uint64_t silent_ms = calls->conf->media.timeout_s * 1000ull;
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/registration.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -192,16 +191,15 @@ static void registration_end(struct registrations *regs,
 
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
-	char *at = (char *)timer - offsetof(struct registration, timer);
-
 	(void)now_ms;
-	registration_end(owner, (struct registration *)at);
+	registration_end(owner,
+			 TIMER_OBJECT(timer, struct registration, timer));
 }
 
 static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
 {
-	char *at = (char *)timer - offsetof(struct registration, ping);
-	struct registration *reg = (struct registration *)at;
+	struct registration *reg =
+		TIMER_OBJECT(timer, struct registration, ping);
 	struct registrations *regs = owner;
 	const struct nat *nat = regs->bindings->nat;
 
@@ -298,7 +296,7 @@ static struct mapping *inside_map(const struct registrations *regs,
 
 	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, &flow->lan.src.addr))
 		return NULL;
-	end = (struct endpoint){ hp.addr, hp.port ? hp.port : 5060 };
+	end = (struct endpoint){ hp.addr, hostport_port(&hp) };
 	if (end.port == flow->lan.src.port)
 		return flow->map;
 	return mapping_find_inside(regs->bindings, flow->lan.proto, &end,
@@ -434,7 +432,7 @@ static struct mapping *public_map(const struct registrations *regs,
 
 	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, shown))
 		return NULL;
-	end = (struct endpoint){ flow->wan.dst.addr, hp.port ? hp.port : 5060 };
+	end = (struct endpoint){ flow->wan.dst.addr, hostport_port(&hp) };
 	map = mapping_find_public(regs->bindings, flow->lan.proto, &end);
 	if (!map && end.port == flow->wan.dst.port)
 		map = flow->map;

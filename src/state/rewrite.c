@@ -7,8 +7,6 @@
 #include "sip/sites.h"
 #include "sip/witness.h"
 
-/* A URI without a port means this one: RFC 3261 19.1.2 */
-#define SIP_PORT 5060
 #define SIPS_PORT 5061
 /* Ports without a mapping that one message may announce */
 #define ANNOUNCE_MAX 8
@@ -76,7 +74,7 @@ static uint16_t port_to_write(struct rewrite *rw, enum site_group group,
 	*map = rw->flow->map;
 	if (group == SITE_GROUP_IDENTITY && !hp->port)
 		return 0;
-	port = public_port(rw, group, hp->port ? hp->port : SIP_PORT, map);
+	port = public_port(rw, group, hostport_port(hp), map);
 	if (group == SITE_GROUP_IDENTITY) {
 		*map = rw->flow->map;
 		return port ? port : hp->port;
@@ -125,7 +123,7 @@ static enum site_group undo_group(const struct rewrite *rw,
 static void map_other(struct rewrite *rw, const struct site *site,
 		      const struct hostport *hp)
 {
-	struct endpoint inside = { hp->addr, hp->port ? hp->port : SIP_PORT };
+	struct endpoint inside = { hp->addr, hostport_port(hp) };
 	struct mapping *map =
 		mapping_find_inside(rw->bindings, rw->flow->lan.proto, &inside,
 				    &rw->flow->wan.dst.addr);
@@ -181,8 +179,7 @@ static struct mapping *map_named(const struct rewrite *rw,
 				 const struct hostport *hp)
 {
 	const struct flow *flow = rw->flow;
-	struct endpoint end = { flow->wan.dst.addr,
-				hp->port ? hp->port : SIP_PORT };
+	struct endpoint end = { flow->wan.dst.addr, hostport_port(hp) };
 	bool identity = site->group == SITE_GROUP_IDENTITY;
 	struct mapping *map;
 

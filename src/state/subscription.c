@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/subscription.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "sip/field.h"
+#include "state/call.h"
 
 /* Not answered by then: Timer F, Timer N (RFC 3261 17.1.2, RFC 6665 4.1.2) */
 #define TRANSACTION_S 32
@@ -13,7 +13,6 @@
 #define DEFAULT_S 3600
 /* Nobody means more */
 #define MAX_S (7 * 24 * 3600)
-#define CALL_ID_MAX 512
 
 static void subscription_free(struct subscriptions *subs,
 			      struct subscription *sub)
@@ -34,10 +33,9 @@ void subscriptions_free(struct subscriptions *subs)
 
 static void subscription_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
-	char *at = (char *)timer - offsetof(struct subscription, timer);
-
 	(void)now_ms;
-	subscription_free(owner, (struct subscription *)at);
+	subscription_free(owner,
+			  TIMER_OBJECT(timer, struct subscription, timer));
 }
 
 static struct subscription *add(struct subscriptions *subs, const char *key,
@@ -74,16 +72,12 @@ static struct subscription *get(struct subscriptions *subs,
 				const struct message *msg, bool begins,
 				uint64_t now_ms)
 {
-	char key[sizeof(struct addr) + CALL_ID_MAX];
-	struct span id = message_value(msg, SIP_CALL_ID);
+	char key[CALL_KEY_MAX];
+	size_t len = call_key(key, &flow->lan.src.addr, msg);
 	struct subscription *sub;
-	size_t len;
 
-	if (!id.len || id.len > CALL_ID_MAX)
+	if (!len)
 		return NULL;
-	memcpy(key, &flow->lan.src.addr, sizeof(struct addr));
-	memcpy(key + sizeof(struct addr), id.ptr, id.len);
-	len = sizeof(struct addr) + id.len;
 	HASH_FIND(hh, subs->table, key, len, sub);
 	if (sub) {
 		DL_DELETE(subs->list, sub);
