@@ -24,6 +24,8 @@
 #include <errno.h>
 #include <stddef.h>
 
+#include "kernel/mark.h"
+
 #define OURS "-m comment --comment sipalgd"
 /* These change with no version and no configuration: =remove must find them */
 #define HOOK "PREROUTING " OURS " -j SIPALGD"
@@ -88,7 +90,7 @@ static void print_chains(FILE *out)
 static void print_dispatch(const struct conf *conf, FILE *out)
 {
 	fprintf(out, "-A SIPALGD -m mark --mark 0x%x/0x%x " OURS " -j RETURN\n",
-		RULES_MARK, RULES_MARK_MASK);
+		MARK_OWN, MARK_OWN_MASK);
 	for (size_t i = 0; i < COUNT(directions); i++) {
 		const struct conf_names *list =
 			(const void *)((const char *)conf +
