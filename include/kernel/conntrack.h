@@ -29,9 +29,10 @@ int conntrack_create(struct conntrack *ct, const struct nat_entry *entry);
 int conntrack_remove(struct conntrack *ct, const struct tuple *lan);
 int conntrack_refresh(struct conntrack *ct, const struct tuple *lan,
 		      uint32_t timeout_s);
+int conntrack_set_liberal(struct conntrack *ct, const struct tuple *lan);
 
 /**
- * conntrack_each() - Look at every UDP entry
+ * conntrack_each() - Look at every UDP and TCP entry
  * @each:	Gets both readings of it: as if its first packet had come from
  *		inside, and the reverse; which one holds, the caller knows
  */
@@ -40,7 +41,7 @@ int conntrack_each(struct conntrack *ct,
 		   void *arg);
 
 /**
- * conntrack_take_events() - Entries that went, not by our own doing
+ * conntrack_take_events() - UDP entries that went, not by our own doing
  * @gone:	Called with either tuple of each
  *
  * Return: 0; -ENOBUFS if some were missed

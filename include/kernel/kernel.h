@@ -4,6 +4,7 @@
 
 #include "kernel/conntrack.h"
 #include "kernel/netif.h"
+#include "kernel/rawsend.h"
 #include "kernel/route.h"
 #include "state/nat.h"
 
@@ -17,6 +18,7 @@ struct kernel {
 	struct conntrack conntrack;
 	struct netif netif;
 	struct route route;
+	struct rawsend rawsend;
 	uint32_t idle_s[2];
 	bool counts;
 };
@@ -32,6 +34,7 @@ extern const struct nat_ops kernel_ops;
  */
 int kernel_open(struct kernel *kernel, const struct conf *conf,
 		const char **what);
+/** kernel_close() - Also of one that is all zero */
 void kernel_close(struct kernel *kernel);
 
 /** kernel_configure() - Go on with another configuration */

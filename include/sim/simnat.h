@@ -3,6 +3,7 @@
 #define SIPALG_SIM_SIMNAT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/table.h"
@@ -28,6 +29,11 @@
 /* nf_conntrack_udp_timeout and ..._stream, kernel defaults, seconds */
 #define SIMNAT_IDLE_S 30
 #define SIMNAT_IDLE_ANSWERED_S 120
+/* nf_conntrack_tcp_timeout_syn_sent and ..._established; the simulation does
+ * not look at flags: a connection is established when both sides were heard
+ */
+#define SIMNAT_TCP_IDLE_S 120
+#define SIMNAT_TCP_IDLE_ANSWERED_S 432000
 
 /** enum simnat_call - Operations that can be made to fail */
 enum simnat_call {
@@ -35,6 +41,8 @@ enum simnat_call {
 	SIMNAT_CREATE,
 	SIMNAT_REMOVE,
 	SIMNAT_REFRESH,
+	SIMNAT_SET_LIBERAL,
+	SIMNAT_SEND,
 	SIMNAT_ROUTE,
 	SIMNAT_CALLS,
 };
@@ -82,6 +90,7 @@ struct simnat_route {
  * @limit:	Entries at most; SIMNAT_ENTRIES, or less for a test
  * @counting:	As nf_conntrack_acct
  * @calls:	How often each operation was asked for
+ * @sent:	If set, gets the packets that the state layer sends itself
  * @swept_s:	Second in which the table was last searched for the dead
  */
 struct simnat {
@@ -96,6 +105,8 @@ struct simnat {
 	struct simnat_route route[SIMNAT_NETWORKS];
 	unsigned int calls[SIMNAT_CALLS];
 	struct simnat_fault fault[SIMNAT_CALLS];
+	void (*sent)(void *arg, const void *packet, size_t len);
+	void *sent_arg;
 };
 
 /** simnat_ops - For alg_new(), with a struct simnat as context */

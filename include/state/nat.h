@@ -3,6 +3,7 @@
 #define SIPALG_STATE_NAT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/addr.h"
@@ -14,11 +15,21 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
  * struct nat_entry - A conntrack entry with its translation
  * @lan:	As packets of the inside host look on the LAN: inside -> remote
  * @wan:	As packets of the remote look on the WAN: remote -> public
- * @timeout_s:	Seconds until it goes
+ * @timeout_s:	Seconds until it goes; of a TCP entry that is made: until its
+ *		SYN passes, which gives it the kernel's own timeout
  * @answered:	SEEN_REPLY and ASSURED: ESTABLISHED for a firewall from the
  *		first packet on, whoever sends it
  * @fixed:	Packets do not change the timeout (IPS_FIXED_TIMEOUT); nor can
  *		we: the kernel answers EPERM, it must be removed and made anew
+ * @from_wan:	The remote's packet was the first: conntrack's original
+ *		direction is @wan. To make a TCP entry it must be right, since a
+ *		SYN in the reply direction is invalid; UDP does not mind
+ * @tcp_liberal: Sequence numbers are not checked (IP_CT_TCP_FLAG_BE_LIBERAL)
+ * @tcp_over:	The connection has ended (TIME_WAIT, CLOSE): the kernel would
+ *		drop this entry at a SYN and go on without its translation, so
+ *		that one of ours must be removed and made anew first
+ * @tcp_wscale:	Window scale of the inside host [0] and of the remote [1], as
+ *		their SYNs had it; 0 for UDP, and where either had none
  * @packets_out, @packets_in: Seen so far, where nf_conntrack_acct is on
  *
  *	phone            gateway                          remote
@@ -29,7 +40,8 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
 struct nat_entry {
 	struct tuple lan, wan;
 	uint32_t timeout_s;
-	bool answered, fixed;
+	bool answered, fixed, from_wan, tcp_liberal, tcp_over;
+	uint8_t tcp_wscale[2];
 	uint64_t packets_out, packets_in;
 };
 
@@ -40,13 +52,17 @@ struct nat_entry {
  * @create:	0; -EEXIST if either tuple is taken
  * @remove:	By its LAN tuple; 0 or -ENOENT
  * @refresh:	Set the timeout; 0 or -ENOENT
+ * @set_liberal: Set @tcp_liberal of the TCP entry with LAN tuple @lan, so that
+ *		segments with shifted numbers are not INVALID; 0 or -ENOENT
+ * @send:	Send a packet, as it shall be on the wire, past conntrack and
+ *		NAT: from the IP header on, with checksums. 0 or -errno
  * @route:	The address that packets from @inside to @remote leave with;
  *		-ENETUNREACH if they do not leave by a WAN interface
  * @is_inside:	@a is a host whose addresses we translate
  * @is_own:	@a is the gateway's
  * @is_bound:	A program on the gateway itself uses that address and port
- * @ping:	Send CRLF CRLF from inside a flow, as its inside host would: for
- *NAT beyond the gateway (RFC 5626 3.5.1)
+ * @ping:	Send CRLF CRLF from inside a flow, as its inside host would:
+ *		for NAT beyond the gateway (RFC 5626 3.5.1)
  * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
  *		that saw answers
  * @counts:	Entries count their packets (nf_conntrack_acct)
@@ -60,6 +76,8 @@ struct nat_ops {
 	int (*create)(void *ctx, const struct nat_entry *entry);
 	int (*remove)(void *ctx, const struct tuple *lan);
 	int (*refresh)(void *ctx, const struct tuple *lan, uint32_t timeout_s);
+	int (*set_liberal)(void *ctx, const struct tuple *lan);
+	int (*send)(void *ctx, const void *packet, size_t len);
 	int (*route)(void *ctx, const struct addr *inside,
 		     const struct addr *remote, struct addr *public_addr);
 	bool (*is_inside)(void *ctx, const struct addr *a);
@@ -101,6 +119,18 @@ static inline int nat_refresh(const struct nat *nat, const struct tuple *lan,
 			      uint32_t timeout_s)
 {
 	return nat->dry ? 0 : nat->ops->refresh(nat->ctx, lan, timeout_s);
+}
+
+static inline int nat_set_liberal(const struct nat *nat,
+				  const struct tuple *lan)
+{
+	return nat->dry ? 0 : nat->ops->set_liberal(nat->ctx, lan);
+}
+
+static inline int nat_send(const struct nat *nat, const void *packet,
+			   size_t len)
+{
+	return nat->dry ? 0 : nat->ops->send(nat->ctx, packet, len);
 }
 
 #endif

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <libnetfilter_conntrack/libnetfilter_conntrack.h>
+#include <libnetfilter_conntrack/libnetfilter_conntrack_tcp.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <stdlib.h>
@@ -12,7 +13,8 @@
 /*
  * struct nat_entry says "LAN" and "WAN", conntrack says "original" and
  * "reply". For an entry that we make both are the same: an inside host's packet
- * is the original. One that a DNAT rule made is the other way round.
+ * is the original. One that a DNAT rule made, or that is for a TCP connection
+ * from outside, is the other way round (from_wan).
  */
 
 /* Attributes of one direction, and of the translations, by address family */
@@ -141,6 +143,7 @@ static bool get_entry(const struct nf_conntrack *o, int lan_direction,
 	uint32_t status = nfct_get_attr_u32(o, ATTR_STATUS);
 	uint64_t orig = nfct_get_attr_u64(o, ATTR_ORIG_COUNTER_PACKETS);
 	uint64_t repl = nfct_get_attr_u64(o, ATTR_REPL_COUNTER_PACKETS);
+	uint8_t state = nfct_get_attr_u8(o, ATTR_TCP_STATE);
 
 	*entry = (struct nat_entry){ 0 };
 	if (!get_tuple(o, lan_direction, &entry->lan) ||
@@ -149,8 +152,18 @@ static bool get_entry(const struct nf_conntrack *o, int lan_direction,
 	entry->timeout_s = nfct_get_attr_u32(o, ATTR_TIMEOUT);
 	entry->answered = status & IPS_SEEN_REPLY;
 	entry->fixed = status & IPS_FIXED_TIMEOUT;
-	entry->packets_out = lan_direction == ORIG ? orig : repl;
-	entry->packets_in = lan_direction == ORIG ? repl : orig;
+	entry->from_wan = lan_direction == REPL;
+	entry->packets_out = entry->from_wan ? repl : orig;
+	entry->packets_in = entry->from_wan ? orig : repl;
+	/* UDP has none of these: they read as 0 */
+	entry->tcp_over = state == TCP_CONNTRACK_TIME_WAIT ||
+			  state == TCP_CONNTRACK_CLOSE;
+	entry->tcp_liberal = nfct_get_attr_u8(o, ATTR_TCP_FLAGS_ORIG) &
+			     IP_CT_TCP_FLAG_BE_LIBERAL;
+	entry->tcp_wscale[entry->from_wan] =
+		nfct_get_attr_u8(o, ATTR_TCP_WSCALE_ORIG);
+	entry->tcp_wscale[!entry->from_wan] =
+		nfct_get_attr_u8(o, ATTR_TCP_WSCALE_REPL);
 	return true;
 }
 
@@ -241,11 +254,31 @@ static void set_nat(struct nf_conntrack *o, bool v4, bool source,
 			  htons(end->port));
 }
 
+static void set_liberal(struct nf_conntrack *o)
+{
+	const uint8_t flag = IP_CT_TCP_FLAG_BE_LIBERAL;
+
+	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_ORIG, flag);
+	nfct_set_attr_u8(o, ATTR_TCP_MASK_ORIG, flag);
+	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_REPL, flag);
+	nfct_set_attr_u8(o, ATTR_TCP_MASK_REPL, flag);
+}
+
+/*
+ * No TCP state is given: an entry starts in TCP_CONNTRACK_NONE, and the SYN
+ * that waits in the queue takes it to SYN_SENT and fills in its numbers, just
+ * as in an entry of its own (nf_conntrack_tcp_packet(), tcp_in_window() with
+ * td_maxwin of 0, net/netfilter/nf_conntrack_proto_tcp.c). The flag "liberal"
+ * outlives that (tcp_options()).
+ */
 int conntrack_create(struct conntrack *ct, const struct nat_entry *entry)
 {
-	struct nf_conntrack *o = begin(ct, &entry->lan);
-	struct tuple reply = tuple_reverse(&entry->lan);
-	bool v4 = addr_is_v4(&entry->lan.src.addr);
+	/* How the first packet comes; how it leaves, reversed */
+	const struct tuple *in = entry->from_wan ? &entry->wan : &entry->lan;
+	const struct tuple *out = entry->from_wan ? &entry->lan : &entry->wan;
+	struct nf_conntrack *o = begin(ct, in);
+	struct tuple reply = tuple_reverse(in);
+	bool v4 = addr_is_v4(&in->src.addr);
 
 	if (!o)
 		return -ENOMEM;
@@ -254,10 +287,12 @@ int conntrack_create(struct conntrack *ct, const struct nat_entry *entry)
 	 */
 	set_tuple(o, REPL, &reply);
 	nfct_set_attr_u32(o, ATTR_TIMEOUT, entry->timeout_s);
-	if (!endpoint_eq(&entry->wan.dst, &entry->lan.src))
-		set_nat(o, v4, true, &entry->wan.dst);
-	if (!endpoint_eq(&entry->wan.src, &entry->lan.dst))
-		set_nat(o, v4, false, &entry->wan.src);
+	if (!endpoint_eq(&out->dst, &in->src))
+		set_nat(o, v4, true, &out->dst);
+	if (!endpoint_eq(&out->src, &in->dst))
+		set_nat(o, v4, false, &out->src);
+	if (entry->tcp_liberal)
+		set_liberal(o);
 	nfct_set_attr_u32(
 		o, ATTR_STATUS,
 		IPS_CONFIRMED |
@@ -283,6 +318,14 @@ int conntrack_refresh(struct conntrack *ct, const struct tuple *lan,
 	return ask(ct, IPCTNL_MSG_CT_NEW, NLM_F_ACK, NULL, NULL);
 }
 
+int conntrack_set_liberal(struct conntrack *ct, const struct tuple *lan)
+{
+	if (!begin(ct, lan))
+		return -ENOMEM;
+	set_liberal(ct->object);
+	return ask(ct, IPCTNL_MSG_CT_NEW, NLM_F_ACK, NULL, NULL);
+}
+
 /* ---- the whole table ---- */
 
 struct each_call {
@@ -295,11 +338,14 @@ static int on_entry(const struct nlmsghdr *nlh, void *data)
 	const struct each_call *call = data;
 	struct nf_conntrack *o = nfct_new();
 	struct nat_entry entry;
+	uint8_t proto;
 
 	if (!o)
 		return MNL_CB_OK;
-	if (nfct_nlmsg_parse(nlh, o) == 0 &&
-	    nfct_get_attr_u8(o, ATTR_ORIG_L4PROTO) == IPPROTO_UDP) {
+	proto = nfct_nlmsg_parse(nlh, o) == 0
+			? nfct_get_attr_u8(o, ATTR_ORIG_L4PROTO)
+			: 0;
+	if (proto == IPPROTO_UDP || proto == IPPROTO_TCP) {
 		if (get_entry(o, ORIG, &entry))
 			call->each(call->arg, &entry);
 		if (get_entry(o, REPL, &entry))

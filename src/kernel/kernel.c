@@ -53,7 +53,7 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 {
 	int err;
 
-	*kernel = (struct kernel){ .conf = conf };
+	*kernel = (struct kernel){ .conf = conf, .rawsend = { -1, -1 } };
 	*what = "conntrack (ctnetlink): needs CAP_NET_ADMIN and the kernel "
 		"module nf_conntrack_netlink";
 	err = conntrack_open(&kernel->conntrack);
@@ -65,6 +65,10 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 		*what = "addresses and routes (rtnetlink)";
 		err = route_open(&kernel->route, &kernel->netif);
 	}
+	if (!err) {
+		*what = "raw sockets: need CAP_NET_RAW";
+		err = rawsend_open(&kernel->rawsend);
+	}
 	if (err) {
 		kernel_close(kernel);
 		return err;
@@ -75,6 +79,8 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 
 void kernel_close(struct kernel *kernel)
 {
+	if (kernel->conf)
+		rawsend_close(&kernel->rawsend);
 	route_close(&kernel->route);
 	netif_close(&kernel->netif);
 	conntrack_close(&kernel->conntrack);
@@ -129,6 +135,20 @@ static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
 	struct kernel *kernel = ctx;
 
 	return conntrack_refresh(&kernel->conntrack, lan, timeout_s);
+}
+
+static int op_set_liberal(void *ctx, const struct tuple *lan)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_set_liberal(&kernel->conntrack, lan);
+}
+
+static int op_send(void *ctx, const void *packet, size_t len)
+{
+	struct kernel *kernel = ctx;
+
+	return rawsend_packet(&kernel->rawsend, packet, len);
 }
 
 static int op_route(void *ctx, const struct addr *inside,
@@ -233,6 +253,8 @@ const struct nat_ops kernel_ops = {
 	.create = op_create,
 	.remove = op_remove,
 	.refresh = op_refresh,
+	.set_liberal = op_set_liberal,
+	.send = op_send,
 	.route = op_route,
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,

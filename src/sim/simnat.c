@@ -173,16 +173,19 @@ static void show(const struct simnat *sim, const struct simnat_key *key,
 		 enum nat_side side, struct nat_entry *out)
 {
 	const struct simnat_entry *e = key->owner;
-	uint64_t in = e->data.packets_in;
+	const struct nat_entry *data = &e->data;
 
-	*out = e->data;
+	*out = *data;
 	out->timeout_s = (uint32_t)((e->due_ms - sim->now_ms + 999) / 1000);
 	if ((key == &e->lan) == (side != NAT_SIDE_WAN))
 		return;
-	out->lan = e->data.wan;
-	out->wan = e->data.lan;
-	out->packets_in = e->data.packets_out;
-	out->packets_out = in;
+	out->lan = data->wan;
+	out->wan = data->lan;
+	out->from_wan = !data->from_wan;
+	out->tcp_wscale[0] = data->tcp_wscale[1];
+	out->tcp_wscale[1] = data->tcp_wscale[0];
+	out->packets_in = data->packets_out;
+	out->packets_out = data->packets_in;
 }
 
 static int op_find(void *ctx, const struct tuple *t, enum nat_side side,
@@ -239,6 +242,31 @@ static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
 		return -EPERM;
 	set_timeout(sim, entry, timeout_s);
 	return 0;
+}
+
+static int op_set_liberal(void *ctx, const struct tuple *lan)
+{
+	struct simnat *sim = ctx;
+	int err = fault(sim, SIMNAT_SET_LIBERAL);
+	struct simnat_entry *entry;
+
+	if (err)
+		return err;
+	entry = find_lan(sim, lan);
+	if (!entry)
+		return -ENOENT;
+	entry->data.tcp_liberal = true;
+	return 0;
+}
+
+static int op_send(void *ctx, const void *packet, size_t len)
+{
+	struct simnat *sim = ctx;
+	int err = fault(sim, SIMNAT_SEND);
+
+	if (!err && sim->sent)
+		sim->sent(sim->sent_arg, packet, len);
+	return err;
 }
 
 static bool op_is_inside(void *ctx, const struct addr *a)
@@ -312,10 +340,18 @@ static int op_route(void *ctx, const struct addr *inside,
 	return 0;
 }
 
+static uint32_t idle_s(uint8_t proto, bool answered)
+{
+	if (proto == IPPROTO_TCP)
+		return answered ? SIMNAT_TCP_IDLE_ANSWERED_S
+				: SIMNAT_TCP_IDLE_S;
+	return answered ? SIMNAT_IDLE_ANSWERED_S : SIMNAT_IDLE_S;
+}
+
 static uint32_t op_idle_s(void *ctx, bool answered)
 {
 	(void)ctx;
-	return answered ? SIMNAT_IDLE_ANSWERED_S : SIMNAT_IDLE_S;
+	return idle_s(IPPROTO_UDP, answered);
 }
 
 static bool op_counts(void *ctx)
@@ -330,6 +366,8 @@ const struct nat_ops simnat_ops = {
 	.create = op_create,
 	.remove = op_remove,
 	.refresh = op_refresh,
+	.set_liberal = op_set_liberal,
+	.send = op_send,
 	.route = op_route,
 	.is_inside = op_is_inside,
 	.is_own = op_is_own,
@@ -348,10 +386,12 @@ static void count(struct simnat *sim, struct simnat_entry *entry, bool outbound)
 	else if (sim->counting)
 		entry->data.packets_in++;
 	/* One packet each way: IPS_SEEN_REPLY */
-	if (!outbound)
+	if (outbound == entry->data.from_wan)
 		entry->data.answered = true;
 	if (!entry->data.fixed)
-		set_timeout(sim, entry, op_idle_s(sim, entry->data.answered));
+		set_timeout(
+			sim, entry,
+			idle_s(entry->data.lan.proto, entry->data.answered));
 }
 
 /* The entry of a new flow: the phone's own port if it is free towards that
@@ -363,7 +403,7 @@ static int masquerade(struct simnat *sim, const struct tuple *lan,
 {
 	struct nat_entry entry = { .lan = *lan,
 				   .wan = tuple_reverse(lan),
-				   .timeout_s = SIMNAT_IDLE_S };
+				   .timeout_s = idle_s(lan->proto, false) };
 	uint16_t port = lan->src.port;
 	int err;
 

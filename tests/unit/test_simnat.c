@@ -143,6 +143,99 @@ static void test_packets_prolong(void **state)
 	assert_int_equal(got.packets_in, 1);
 }
 
+struct sent {
+	unsigned int packets;
+	uint8_t first;
+	size_t len;
+};
+
+static void on_sent(void *arg, const void *packet, size_t len)
+{
+	struct sent *sent = arg;
+
+	sent->packets++;
+	sent->first = *(const uint8_t *)packet;
+	sent->len = len;
+}
+
+static void test_send(void **state)
+{
+	struct nat nat = { .ops = &simnat_ops, .ctx = &sim, .dry = true };
+	struct sent sent = { 0 };
+
+	(void)state;
+	assert_int_equal(nat_send(&nat, "E", 1), 0);
+	assert_int_equal(sim.calls[SIMNAT_SEND], 0);
+	nat.dry = false;
+	assert_int_equal(nat_send(&nat, "E", 1), 0); /* nobody listens */
+	sim.sent = on_sent;
+	sim.sent_arg = &sent;
+	assert_int_equal(nat_send(&nat, "EF", 2), 0);
+	simnat_fail(&sim, SIMNAT_SEND, 0, 1, -EAGAIN);
+	assert_int_equal(nat_send(&nat, "E", 1), -EAGAIN);
+	assert_int_equal(sent.packets, 1);
+	assert_int_equal(sent.first, 'E');
+	assert_int_equal(sent.len, 2);
+	assert_int_equal(sim.calls[SIMNAT_SEND], 3);
+}
+
+/* nf_conntrack_tcp_timeout_syn_sent and _established */
+static void test_tcp(void **state)
+{
+	struct nat nat = { .ops = &simnat_ops, .ctx = &sim, .dry = true };
+	struct tuple lan = tuple(A, R), wan = tuple(R, P), to;
+	struct nat_entry got;
+
+	(void)state;
+	simnat_pass(&sim, NAT_SIDE_LAN, &lan, &to); /* UDP is another flow */
+	lan.proto = wan.proto = IPPROTO_TCP;
+	assert_int_equal(nat.ops->set_liberal(&sim, &lan), -ENOENT);
+	simnat_pass(&sim, NAT_SIDE_LAN, &lan, &to);
+	assert_int_equal(to.src.port, 5060);
+	assert_int_equal(nat_find(&nat, &lan, NAT_SIDE_LAN, &got), 0);
+	assert_int_equal(got.timeout_s, SIMNAT_TCP_IDLE_S);
+	simnat_pass(&sim, NAT_SIDE_WAN, &wan, &to);
+	assert_int_equal(nat_find(&nat, &wan, NAT_SIDE_WAN, &got), 0);
+	assert_int_equal(got.timeout_s, SIMNAT_TCP_IDLE_ANSWERED_S);
+	assert_int_equal(sim.count, 2);
+	assert_int_equal(nat_set_liberal(&nat, &lan), 0);
+	assert_int_equal(sim.calls[SIMNAT_SET_LIBERAL], 1); /* it was dry */
+	nat.dry = false;
+	assert_int_equal(nat_set_liberal(&nat, &lan), 0);
+	assert_int_equal(sim.calls[SIMNAT_SET_LIBERAL], 2);
+	assert_int_equal(nat_find(&nat, &lan, NAT_SIDE_LAN, &got), 0);
+	assert_true(got.tcp_liberal);
+}
+
+/* A connection from outside: its first packet is the remote's */
+static void test_from_wan(void **state)
+{
+	struct nat_entry e = entry(A, R, P), got;
+	struct tuple to;
+
+	(void)state;
+	e.lan.proto = e.wan.proto = IPPROTO_TCP;
+	e.from_wan = true;
+	e.tcp_wscale[1] = 7;
+	assert_int_equal(simnat_ops.create(&sim, &e), 0);
+	simnat_pass(&sim, NAT_SIDE_WAN, &e.wan, &to);
+	assert_true(endpoint_eq(&to.dst, &e.lan.src));
+	simnat_ops.find(&sim, &e.wan, NAT_SIDE_WAN, &got);
+	assert_false(got.answered);
+	simnat_pass(&sim, NAT_SIDE_LAN, &e.lan, &to);
+	assert_true(endpoint_eq(&to.src, &e.wan.dst));
+	simnat_ops.find(&sim, &e.wan, NAT_SIDE_WAN, &got);
+	assert_true(got.answered);
+	assert_true(got.from_wan);
+	assert_int_equal(got.tcp_wscale[1], 7);
+	/* As its other end would see it, were it inside, too */
+	simnat_ops.find(&sim, &e.wan, NAT_SIDE_LAN, &got);
+	assert_true(tuple_eq(&got.lan, &e.wan));
+	assert_false(got.from_wan);
+	assert_int_equal(got.tcp_wscale[0], 7);
+	assert_int_equal(got.tcp_wscale[1], 0);
+}
+
 static void test_masquerade(void **state)
 {
 	struct tuple a = tuple(A, R), b = tuple(B, R), to;
@@ -296,6 +389,8 @@ int main(void)
 		TEST(test_masquerade), TEST(test_hairpin),
 		TEST(test_full),       TEST(test_faults),
 		TEST(test_routes),     TEST(test_queued),
+		TEST(test_send),       TEST(test_tcp),
+		TEST(test_from_wan),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
