@@ -117,6 +117,14 @@ struct message {
  */
 enum message_status message_parse(struct span bytes, struct message *msg);
 
+/**
+ * message_parse_header() - The same, but the body is all that follows
+ *
+ * Content-Length is not looked at.
+ */
+enum message_status message_parse_header(struct span bytes,
+					 struct message *msg);
+
 static inline bool message_is_request(const struct message *msg)
 {
 	return !msg->status;
@@ -124,6 +132,13 @@ static inline bool message_is_request(const struct message *msg)
 
 /** message_value() - Value of the first field @id; .ptr NULL if none */
 struct span message_value(const struct message *msg, enum sip_header id);
+
+/**
+ * message_length() - What Content-Length says
+ *
+ * Return: false where the field is missing, not a number, or there twice
+ */
+bool message_length(const struct message *msg, uint64_t *len);
 
 /** sip_method_from() - Method names are case-sensitive: RFC 3261 7.1 */
 enum sip_method sip_method_from(struct span name);

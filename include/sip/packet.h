@@ -50,9 +50,9 @@ enum packet_status packet_parse(const void *data, size_t len,
 size_t packet_header_len(const struct packet *pkt);
 
 /**
- * packet_finish_udp() - Put the headers before a payload of another length
+ * packet_finish() - Make headers fit a payload of another length
  * @pkt:	The packet as it came
- * @out:	packet_header_len() bytes of room, then the new payload
+ * @out:	Its packet_header_len() bytes of headers, then the new payload
  * @len:	Length of the new payload, bytes
  *
  * Lengths and checksums follow; a UDP checksum of zero stays zero (RFC 768:
@@ -61,6 +61,6 @@ size_t packet_header_len(const struct packet *pkt);
  *
  * Return: length of the packet; -EMSGSIZE if it does not fit into IP
  */
-long packet_finish_udp(const struct packet *pkt, uint8_t *out, size_t len);
+long packet_finish(const struct packet *pkt, uint8_t *out, size_t len);
 
 #endif

@@ -4,11 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/ip.h>
 #include <netinet/ip6.h>
-#include <netinet/tcp.h>
-#include <netinet/udp.h>
 #include <stddef.h>
-
-#include "sip/checksum.h"
 
 static void put_addrs(uint8_t *data, const struct tuple *to)
 {
@@ -30,51 +26,12 @@ static void put_ports(uint8_t *l4, const struct tuple *to)
 	memcpy(l4, ports, sizeof(ports));
 }
 
-static void put_ip4_check(uint8_t *data, size_t header_len)
-{
-	struct iphdr ip;
-
-	memcpy(&ip, data, sizeof(ip));
-	ip.check = 0;
-	memcpy(data, &ip, sizeof(ip));
-	ip.check = checksum_finish(checksum_add(0, data, header_len));
-	memcpy(data, &ip, sizeof(ip));
-}
-
-/* RFC 768, RFC 9293 3.1, RFC 8200 8.1 */
-static uint16_t l4_check(const uint8_t *l4, size_t len, const struct tuple *to)
-{
-	uint32_t tail[2] = { htonl((uint32_t)len), htonl(to->proto) };
-	uint64_t sum = checksum_add(0, tail, sizeof(tail));
-	const uint8_t *bytes;
-	size_t addr_len;
-
-	bytes = addr_bytes(&to->src.addr, &addr_len);
-	sum = checksum_add(sum, bytes, addr_len);
-	bytes = addr_bytes(&to->dst.addr, &addr_len);
-	sum = checksum_add(sum, bytes, addr_len);
-	return checksum_finish(checksum_add(sum, l4, len));
-}
-
 void translate(const struct packet *pkt, uint8_t *data, const struct tuple *to)
 {
-	bool udp = to->proto == IPPROTO_UDP;
-	uint8_t *l4 = data + pkt->l4;
-	size_t at = udp ? offsetof(struct udphdr, check)
-			: offsetof(struct tcphdr, check);
-	size_t len = packet_header_len(pkt) - pkt->l4 + pkt->payload.len;
-	uint16_t check;
+	struct packet now = *pkt;
 
+	now.tuple = *to;
 	put_addrs(data, to);
-	if (addr_is_v4(&to->src.addr))
-		put_ip4_check(data, pkt->l4);
-	put_ports(l4, to);
-	memcpy(&check, l4 + at, sizeof(check));
-	if (udp && !check)
-		return;
-	memset(l4 + at, 0, sizeof(check));
-	check = l4_check(l4, len, to);
-	if (udp && !check)
-		check = 0xffff;
-	memcpy(l4 + at, &check, sizeof(check));
+	put_ports(data + pkt->l4, to);
+	packet_finish(&now, data, pkt->payload.len);
 }

@@ -201,22 +201,30 @@ static enum message_status parse_header(struct span *rest, struct message *msg)
 	return MESSAGE_BAD_END;
 }
 
-/* Cut the body to what Content-Length says */
-static enum message_status parse_length(struct message *msg)
+bool message_length(const struct message *msg, uint64_t *len)
 {
 	bool seen = false;
 
 	for (unsigned int i = 0; i < msg->count; i++) {
-		uint64_t len;
-
 		if (msg->line[i].id != SIP_CONTENT_LENGTH)
 			continue;
-		if (seen ||
-		    span_to_uint(msg->line[i].value, msg->body.len, &len))
-			return MESSAGE_BAD_LENGTH;
-		msg->body.len = len;
+		if (seen || span_to_uint(msg->line[i].value, UINT32_MAX, len))
+			return false;
 		seen = true;
 	}
+	return seen;
+}
+
+/* Cut the body to what Content-Length says */
+static enum message_status parse_length(struct message *msg)
+{
+	uint64_t len;
+
+	if (msg->first[SIP_CONTENT_LENGTH] == MESSAGE_HEADERS)
+		return MESSAGE_OK;
+	if (!message_length(msg, &len) || len > msg->body.len)
+		return MESSAGE_BAD_LENGTH;
+	msg->body.len = len;
 	return MESSAGE_OK;
 }
 
@@ -234,7 +242,7 @@ static void method_from_cseq(struct message *msg)
 			span_between(cseq.ptr + at, span_end(cseq)));
 }
 
-enum message_status message_parse(struct span bytes, struct message *msg)
+enum message_status message_parse_header(struct span bytes, struct message *msg)
 {
 	enum message_status status = kind_of(bytes);
 	struct span rest = bytes, line;
@@ -263,7 +271,14 @@ enum message_status message_parse(struct span bytes, struct message *msg)
 	msg->body = rest;
 	if (!message_is_request(msg))
 		method_from_cseq(msg);
-	return parse_length(msg);
+	return MESSAGE_OK;
+}
+
+enum message_status message_parse(struct span bytes, struct message *msg)
+{
+	enum message_status status = message_parse_header(bytes, msg);
+
+	return status == MESSAGE_OK ? parse_length(msg) : status;
 }
 
 struct span message_value(const struct message *msg, enum sip_header id)

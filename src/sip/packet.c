@@ -178,33 +178,50 @@ static uint64_t pseudo_header(const struct packet *pkt, size_t l4_len)
 	return checksum_add(sum, bytes, len);
 }
 
-long packet_finish_udp(const struct packet *pkt, uint8_t *out, size_t len)
+/* Where the checksum stands in the transport header */
+static size_t check_offset(uint8_t proto)
+{
+	return proto == IPPROTO_UDP ? offsetof(struct udphdr, check)
+				    : offsetof(struct tcphdr, check);
+}
+
+/* RFC 768, RFC 9293 3.1 */
+static void finish_check(const struct packet *pkt, uint8_t *l4, size_t l4_len)
+{
+	bool udp = pkt->tuple.proto == IPPROTO_UDP;
+	size_t at = check_offset(pkt->tuple.proto);
+	uint16_t check;
+
+	memcpy(&check, l4 + at, sizeof(check));
+	if (udp && !check)
+		return;
+	memset(l4 + at, 0, sizeof(check));
+	check = checksum_finish(
+		checksum_add(pseudo_header(pkt, l4_len), l4, l4_len));
+	/* Zero would say "no checksum" (RFC 768) */
+	if (udp && !check)
+		check = 0xffff;
+	memcpy(l4 + at, &check, sizeof(check));
+}
+
+long packet_finish(const struct packet *pkt, uint8_t *out, size_t len)
 {
 	size_t header = packet_header_len(pkt);
 	size_t total = header + len;
 	bool v4 = addr_is_v4(&pkt->tuple.src.addr);
 	size_t most = v4 ? PACKET_MAX : PACKET_MAX + sizeof(struct ip6_hdr);
 	size_t l4_len = total - pkt->l4;
-	struct udphdr udp;
+	uint16_t udp_len = htons((uint16_t)l4_len);
 
 	if (total > most || l4_len > UINT16_MAX)
 		return -EMSGSIZE;
-	memcpy(out, pkt->data, header);
 	if (v4)
 		finish_ip4(out, pkt->l4, total, len > pkt->payload.len);
 	else
 		finish_ip6(out, total);
-	memcpy(&udp, out + pkt->l4, sizeof(udp));
-	udp.len = htons((uint16_t)l4_len);
-	if (udp.check) {
-		udp.check = 0;
-		memcpy(out + pkt->l4, &udp, sizeof(udp));
-		udp.check = checksum_finish(checksum_add(
-			pseudo_header(pkt, l4_len), out + pkt->l4, l4_len));
-		/* Zero would say "no checksum" (RFC 768) */
-		if (!udp.check)
-			udp.check = 0xffff;
-	}
-	memcpy(out + pkt->l4, &udp, sizeof(udp));
+	if (pkt->tuple.proto == IPPROTO_UDP)
+		memcpy(out + pkt->l4 + offsetof(struct udphdr, len), &udp_len,
+		       sizeof(udp_len));
+	finish_check(pkt, out + pkt->l4, l4_len);
 	return (long)total;
 }

@@ -374,7 +374,8 @@ static struct decision finish(struct alg *alg, const struct arrival *in)
 			 (char *)alg->out + header, sizeof(alg->out) - header);
 	if (len < 0)
 		return pass(COUNTER_too_many_edits);
-	len = packet_finish_udp(&in->pkt, alg->out, (size_t)len);
+	memcpy(alg->out, in->pkt.data, header);
+	len = packet_finish(&in->pkt, alg->out, (size_t)len);
 	if (len < 0)
 		return pass(COUNTER_too_big);
 	if (alg->nat.dry)

@@ -8,17 +8,18 @@ declare -A allowed=(
 	[base]="base"
 	[conf]="base conf"
 	[sip]="base sip"
-	[state]="base conf sip state"
-	[kernel]="base conf sip state kernel"
-	[sim]="base conf sip state sim"
-	[daemon]="base conf sip state kernel daemon"
-	[tools]="base conf sip state kernel daemon sim"
+	[tcp]="base sip tcp"
+	[state]="base conf sip tcp state"
+	[kernel]="base conf sip tcp state kernel"
+	[sim]="base conf sip tcp state sim"
+	[daemon]="base conf sip tcp state kernel daemon"
+	[tools]="base conf sip tcp state kernel daemon sim"
 )
 # sipalg-replay and sipalgctl run on any machine, sipalgd has no simulation
 declare -A program=(
-	[src/tools/sipalg-replay.c]="base conf sip state sim"
+	[src/tools/sipalg-replay.c]="base conf sip tcp state sim"
 	[src/tools/sipalgctl.c]="base conf"
-	[src/tools/sipalgd.c]="base conf sip state kernel daemon"
+	[src/tools/sipalgd.c]="base conf sip tcp state kernel daemon"
 )
 bad=0 files=0
 

@@ -210,6 +210,12 @@ static void test_extensions(void **state)
 	assert_int_equal(parse(len), PACKET_BAD);
 }
 
+static long finish_packet(size_t len)
+{
+	memcpy(out, pkt.data, packet_header_len(&pkt));
+	return packet_finish(&pkt, out, len);
+}
+
 /* Replace the payload, and read the result again */
 static size_t finish(size_t len, const char *payload)
 {
@@ -218,7 +224,7 @@ static size_t finish(size_t len, const char *payload)
 
 	assert_int_equal(parse(len), PACKET_OK);
 	memcpy(out + packet_header_len(&pkt), payload, n);
-	total = packet_finish_udp(&pkt, out, n);
+	total = finish_packet(n);
 	assert_int_equal(total, packet_header_len(&pkt) + n);
 	assert_int_equal(packet_parse(out, (size_t)total, &pkt), PACKET_OK);
 	assert_true(span_eq(pkt.payload, span_from_str(payload)));
@@ -308,11 +314,11 @@ static void test_too_big(void **state)
 {
 	(void)state;
 	parse(make4("hello"));
-	assert_int_equal(packet_finish_udp(&pkt, out, 65507), 65535);
-	assert_int_equal(packet_finish_udp(&pkt, out, 65508), -EMSGSIZE);
+	assert_int_equal(finish_packet(65507), 65535);
+	assert_int_equal(finish_packet(65508), -EMSGSIZE);
 	parse(make6("hello"));
-	assert_int_equal(packet_finish_udp(&pkt, out, 65527), 65575);
-	assert_int_equal(packet_finish_udp(&pkt, out, 65528), -EMSGSIZE);
+	assert_int_equal(finish_packet(65527), 65575);
+	assert_int_equal(finish_packet(65528), -EMSGSIZE);
 }
 
 int main(void)

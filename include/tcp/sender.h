@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_TCP_SENDER_H
+#define SIPALG_TCP_SENDER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tcp/buffer.h"
+#include "tcp/ranges.h"
+#include "tcp/segment.h"
+
+/**
+ * struct sender - One direction of a connection, as its sender would
+ * @una:	First byte that the receiver has not acknowledged
+ * @first:	First byte in @buf; beyond @una where older bytes, which are
+ *		not ours, are still under way
+ * @nxt:	First byte that has not been sent
+ * @end:	Where @buf ends
+ * @fin:	The end of the stream follows @end, and takes a number itself
+ * @edge:	First byte beyond the receiver's window
+ * @head:	Where @first stands in @buf
+ * @mss:	Most data of a segment, options not yet taken off (RFC 6691)
+ * @wscale:	Of the receiver's window
+ * @cwnd, @ssthresh: RFC 5681, bytes
+ * @sacked:	What the receiver has beyond @una (RFC 2018)
+ * @recovering, @recover: Losses are being repaired until @recover is
+ *		acknowledged (RFC 6582)
+ * @again:	What is to be sent again, but for what is in @sacked
+ * @credit:	Segments of it that may go now
+ * @probe:	A byte may go beyond the window (RFC 9293 3.8.6.1)
+ * @rto_ms, @srtt_ms, @var_ms: RFC 6298; @srtt_ms is 0 before the first sample
+ * @timed, @timed_ms: The byte whose acknowledgement is timed, and when it went;
+ *		0 ms: none is
+ * @due_ms:	When the retransmission timer ends; 0 while it does not run
+ * @retries:	Times it has ended since something was acknowledged
+ *
+ *	una = first        nxt             end
+ *	| under way ...    | not sent yet  |
+ */
+struct sender {
+	uint32_t una, first, nxt, end, edge;
+	bool fin;
+	struct buffer buf;
+	size_t head;
+	uint16_t mss;
+	uint8_t wscale;
+	uint32_t cwnd, ssthresh;
+	unsigned int duplicates, credit, retries;
+	struct ranges sacked;
+	bool recovering, probe;
+	uint32_t recover;
+	struct range again;
+	uint32_t rto_ms, srtt_ms, var_ms, timed;
+	uint64_t timed_ms, due_ms;
+};
+
+/** sender_init() - Nothing sent; the first byte is @seq */
+void sender_init(struct sender *s, uint32_t seq, uint16_t mss);
+
+/** sender_free() - Drop the bytes and give the memory back */
+void sender_free(struct sender *s, struct tcp_memory *memory);
+
+/** sender_waiting() - Bytes not acknowledged yet */
+static inline size_t sender_waiting(const struct sender *s)
+{
+	return s->end - s->first;
+}
+
+/** sender_is_done() - All is acknowledged, the end of the stream too */
+static inline bool sender_is_done(const struct sender *s)
+{
+	return s->first == s->end && (!s->fin || s->una == s->end + 1);
+}
+
+/** sender_is_late() - The window, or the network, keeps some back */
+static inline bool sender_is_late(const struct sender *s)
+{
+	return s->nxt != s->end + s->fin;
+}
+
+/**
+ * sender_room() - Where up to @len bytes may be written, to be sent
+ *
+ * Return: NULL if there is no memory
+ */
+char *sender_room(struct sender *s, size_t len, struct tcp_memory *memory);
+
+/** sender_add() - @len bytes have been written there */
+void sender_add(struct sender *s, size_t len);
+
+/** sender_window() - What a segment of the receiver says of its window */
+void sender_window(struct sender *s, const struct segment *seg);
+
+/** sender_ack() - A segment of the receiver: what it acknowledges */
+void sender_ack(struct sender *s, const struct segment *seg, uint64_t now_ms);
+
+/** sender_passed() - All of it has been sent, by somebody else */
+void sender_passed(struct sender *s, uint64_t now_ms);
+
+/** sender_restart() - The retransmission timer, if it runs */
+void sender_restart(struct sender *s, uint64_t now_ms);
+
+/** sender_repeat() - Send again what has been under way longest */
+void sender_repeat(struct sender *s);
+
+/**
+ * sender_next() - The next segment that may be sent now
+ * @options:	Bytes of options it will have
+ * @seg:	seq, flags (PSH, FIN) and data are set; data is valid until
+ *		sender_room() or sender_ack()
+ *
+ * Return: false if there is none
+ */
+bool sender_next(struct sender *s, size_t options, struct segment *seg,
+		 uint64_t now_ms);
+
+/**
+ * sender_timeout() - Time passes: losses that only time shows
+ *
+ * Return: false if the receiver has not answered for too long
+ */
+bool sender_timeout(struct sender *s, uint64_t now_ms);
+
+#endif

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "tcp/stream.h"
+
+#include <string.h>
+
+#include "tcp/seq.h"
+
+/* Timestamps take so much of each segment: RFC 7323 appendix A */
+#define STAMP_LEN 12
+/* SYNs that offer less are left alone: RFC 9293 3.7.1 */
+#define CLAMP_FROM 536
+/* What an end takes that has not said: RFC 9293 3.7.1 */
+#define DEFAULT_MSS 536
+
+/* ---- numbers, as the other end sees them ---- */
+
+/* The number after the last byte that came in order, and the end if it came */
+static uint32_t received(const struct half *h)
+{
+	return h->in.next + receiver_ended(&h->in);
+}
+
+/* What the sender of @h is told to have been received, where the receiver says
+ * @ack
+ */
+static uint32_t ack_of(const struct half *h, uint32_t ack)
+{
+	if (!h->begun || seq_before(ack, h->first))
+		return ack;
+	if (!h->reading && seq_before(h->last_out, ack))
+		return ack - (h->last_out - h->last_in);
+	return received(h);
+}
+
+/* A number of the plain part */
+static uint32_t shift(const struct half *h, uint32_t seq)
+{
+	return h->begun ? seq + (h->last_out - h->last_in) : seq;
+}
+
+/* What the receiver of @h expects next, as far as we know */
+static uint32_t next_out(const struct half *h)
+{
+	return h->reading ? h->out.nxt : shift(h, h->seen);
+}
+
+/* The window for the sender of @h, where the receiver offers @window: no more
+ * than there is room for here
+ */
+static uint16_t window_of(const struct half *h, uint16_t window, uint8_t scale)
+{
+	size_t used = receiver_held(&h->in) + sender_waiting(&h->out);
+	size_t room = used < RECEIVER_CAP ? RECEIVER_CAP - used : 0;
+	size_t offered = (size_t)window << scale;
+
+	if (!h->reading || offered <= room)
+		return window;
+	return (uint16_t)(room >> scale);
+}
+
+/* ---- packets of our own ---- */
+
+/* What every segment in the name of end @from says */
+static void fill(const struct stream *s, int from, struct segment *seg)
+{
+	const struct half *h = &s->half[from], *back = &s->half[!from];
+
+	seg->ack = ack_of(back, h->ack);
+	seg->window = window_of(back, h->window, s->wscale[from]);
+	seg->flags |= TH_ACK;
+	seg->stamped = s->stamped;
+	seg->ts_val = h->ts_val;
+	seg->ts_ecr = back->ts_val;
+}
+
+static void note(const struct stream_env *env, int from, enum stream_note what)
+{
+	env->ops->note(env->ctx, from, what, MESSAGE_OK);
+}
+
+static void change(struct stream *s, const struct stream_env *env, int from)
+{
+	if (s->changed)
+		return;
+	s->changed = true;
+	/* Until now their senders took care of losses */
+	for (int i = 0; i < 2; i++)
+		sender_restart(&s->half[i].out, env->now_ms);
+	note(env, from, STREAM_CHANGED);
+}
+
+static void send_own(struct stream *s, const struct stream_env *env, int from,
+		     struct segment *seg)
+{
+	struct half *h = &s->half[from], *back = &s->half[!from];
+
+	change(s, env, from);
+	fill(s, from, seg);
+	back->acked = seg->ack;
+	h->given = seg->window;
+	env->ops->send(env->ctx, from, seg);
+}
+
+/* Acknowledge what end @to sent, in the other end's name; what came out of
+ * order is named, so that it repeats only the rest
+ */
+static void send_ack(struct stream *s, const struct stream_env *env, int to)
+{
+	const struct ranges *beyond = &s->half[to].in.beyond;
+	struct segment seg = { .seq = next_out(&s->half[!to]) };
+
+	while (seg.sacks < beyond->count && seg.sacks < SEGMENT_SACKS - 1) {
+		seg.sack[seg.sacks] = beyond->range[seg.sacks];
+		seg.sacks++;
+	}
+	send_own(s, env, !to, &seg);
+}
+
+/* All that may go now but the last, which is left to the caller */
+static bool send_all_but_last(struct stream *s, const struct stream_env *env,
+			      int from, size_t options, struct segment *last)
+{
+	struct sender *out = &s->half[from].out;
+	struct segment seg = { 0 };
+	bool have = false;
+
+	if (s->stamped && options < STAMP_LEN)
+		options = STAMP_LEN;
+	while (sender_next(out, options, &seg, env->now_ms)) {
+		if (have)
+			send_own(s, env, from, last);
+		*last = seg;
+		have = true;
+	}
+	return have;
+}
+
+static void send_all(struct stream *s, const struct stream_env *env, int from)
+{
+	struct segment last = { 0 };
+
+	if (send_all_but_last(s, env, from, 0, &last))
+		send_own(s, env, from, &last);
+}
+
+/* ---- beginning and end of reading ---- */
+
+void stream_init(struct stream *s)
+{
+	memset(s, 0, sizeof(*s));
+}
+
+void stream_adopt(struct stream *s, const uint8_t wscale[2])
+{
+	stream_init(s);
+	s->pick_up = true;
+	memcpy(s->wscale, wscale, sizeof(s->wscale));
+}
+
+static void half_free(struct half *h, struct tcp_memory *memory)
+{
+	receiver_free(&h->in, memory);
+	sender_free(&h->out, memory);
+}
+
+void stream_free(struct stream *s, struct tcp_memory *memory)
+{
+	half_free(&s->half[0], memory);
+	half_free(&s->half[1], memory);
+}
+
+/* Bytes from @seq on are read; older ones are acknowledged up to @una */
+static void begin(struct half *h, uint32_t seq, uint32_t una, uint16_t mss)
+{
+	receiver_init(&h->in, seq);
+	sender_init(&h->out, seq, mss);
+	h->out.una = una;
+	h->framer = (struct framer){ 0 };
+	h->skip = 0;
+	h->first = seq;
+	h->acked = una;
+	h->reading = h->begun = true;
+}
+
+/* Nothing is kept any more: what comes after this is shifted */
+static void end_here(struct half *h)
+{
+	if (!h->begun)
+		return;
+	if (h->reading) {
+		h->last_in = received(h);
+		h->last_out = h->out.end + h->out.fin;
+	}
+	h->reading = false;
+}
+
+static void close_all(struct stream *s, const struct stream_env *env)
+{
+	for (int i = 0; i < 2; i++) {
+		end_here(&s->half[i]);
+		half_free(&s->half[i], env->memory);
+	}
+	s->closed = true;
+}
+
+static void reset_end(struct stream *s, const struct stream_env *env, int to)
+{
+	struct segment seg = { .seq = next_out(&s->half[!to]),
+			       .flags = TH_RST };
+
+	send_own(s, env, !to, &seg);
+}
+
+void stream_abort(struct stream *s, const struct stream_env *env)
+{
+	if (!s->changed || s->closed)
+		return;
+	reset_end(s, env, 0);
+	reset_end(s, env, 1);
+	close_all(s, env);
+	note(env, 0, STREAM_RESET);
+}
+
+/* ---- bytes in order ---- */
+
+/* Put bytes into the sender's queue; false without memory */
+static bool put(struct half *h, const struct stream_env *env, struct span bytes)
+{
+	char *room = sender_room(&h->out, bytes.len, env->memory);
+
+	if (!room)
+		return false;
+	if (bytes.len)
+		memcpy(room, bytes.ptr, bytes.len);
+	sender_add(&h->out, bytes.len);
+	return true;
+}
+
+/* A message goes on, changed or not */
+static bool put_message(struct stream *s, const struct stream_env *env,
+			int from)
+{
+	struct span whole = env->msg->whole;
+	struct span bytes = env->ops->message(env->ctx, from, env->msg);
+
+	/* Watched: what would be changed is only told */
+	if (env->dry && !s->changed)
+		return put(&s->half[from], env, whole);
+	if (!span_eq(bytes, whole))
+		change(s, env, from);
+	return put(&s->half[from], env, bytes);
+}
+
+/*
+ * End the reading of one half. @rest: what was read of it but not put. If its
+ * sender has been told that it arrived, it is ours to deliver; else it passes
+ * with the packets that carry it.
+ */
+static bool end_reading(struct half *h, const struct stream_env *env,
+			struct span rest)
+{
+	bool ok = true;
+
+	if (!h->reading || h->out.fin)
+		return true;
+	if (rest.len && !seq_before(h->in.base, h->acked))
+		h->in.next = h->in.base;
+	else
+		ok = !rest.len || put(h, env, rest);
+	h->in.fin_seen = false;
+	end_here(h);
+	receiver_free(&h->in, env->memory);
+	return ok;
+}
+
+static void end_stream(struct stream *s, const struct stream_env *env, int from,
+		       struct span rest)
+{
+	struct half *other = &s->half[!from];
+	struct span held = { other->in.buf.ptr, receiver_held(&other->in) };
+
+	if (end_reading(&s->half[from], env, rest) &&
+	    end_reading(other, env, held))
+		return;
+	note(env, from, STREAM_NO_MEMORY);
+	stream_abort(s, env);
+}
+
+void stream_plain(struct stream *s, const struct stream_env *env)
+{
+	const struct half *h = &s->half[0];
+
+	end_stream(s, env, 0,
+		   (struct span){ h->in.buf.ptr, receiver_held(&h->in) });
+}
+
+/* One frame of @rest. Return: bytes done with; 0 if that is all for now;
+ * -1 if reading ends
+ */
+static long read_frame(struct stream *s, const struct stream_env *env, int from,
+		       struct span rest)
+{
+	struct half *h = &s->half[from];
+	struct framer *framer = &h->framer;
+	struct span piece = rest;
+	bool ok;
+
+	if (h->skip) {
+		piece.len = rest.len < h->skip ? rest.len : h->skip;
+		h->skip -= piece.len;
+		return put(h, env, piece) ? (long)piece.len : -1;
+	}
+	switch (frame_next(framer, rest, env->max_message, env->msg)) {
+	case FRAME_MORE:
+		return 0;
+	case FRAME_MESSAGE:
+		piece.len = framer->len;
+		ok = put_message(s, env, from);
+		break;
+	case FRAME_BLANK:
+		piece.len = framer->len;
+		ok = put(h, env, piece);
+		note(env, from, STREAM_BLANK);
+		break;
+	case FRAME_LONG:
+		note(env, from, STREAM_LONG);
+		piece.len = framer->len < rest.len ? framer->len : rest.len;
+		h->skip = framer->len - piece.len;
+		ok = put(h, env, piece);
+		break;
+	case FRAME_BROKEN:
+		env->ops->note(env->ctx, from, STREAM_BROKEN, framer->status);
+		return -1;
+	default:
+		note(env, from, STREAM_ALIEN);
+		return -1;
+	}
+	*framer = (struct framer){ 0 };
+	if (!ok)
+		note(env, from, STREAM_NO_MEMORY);
+	return ok ? (long)piece.len : -1;
+}
+
+static void read_stream(struct stream *s, const struct stream_env *env,
+			int from, struct span ready)
+{
+	struct half *h = &s->half[from];
+	size_t used = 0;
+	long n = 1;
+
+	while (used < ready.len && n > 0) {
+		n = read_frame(
+			s, env, from,
+			(struct span){ ready.ptr + used, ready.len - used });
+		if (n > 0)
+			used += (size_t)n;
+	}
+	if (n < 0) {
+		h->in.base += (uint32_t)used;
+		end_stream(s, env, from,
+			   (struct span){ ready.ptr + used, ready.len - used });
+	} else if (receiver_consume(&h->in, ready, used, env->memory)) {
+		h->in.base = h->in.next - (uint32_t)(ready.len - used);
+		end_stream(s, env, from,
+			   (struct span){ ready.ptr + used, ready.len - used });
+	}
+}
+
+/* The end of the stream came in order: an unfinished message goes as it is */
+static void read_end(struct stream *s, const struct stream_env *env, int from)
+{
+	struct half *h = &s->half[from];
+	struct span held = { h->in.buf.ptr, receiver_held(&h->in) };
+
+	if (!h->reading || h->out.fin || !receiver_ended(&h->in))
+		return;
+	if (held.len && !put(h, env, held)) {
+		end_stream(s, env, from, held);
+		return;
+	}
+	h->in.base = h->in.next;
+	h->out.fin = true;
+}
+
+/* ---- a packet ---- */
+
+static uint32_t end_of(const struct segment *seg)
+{
+	return seg->seq + segment_len(seg);
+}
+
+static void remember(struct stream *s, int from, const struct segment *in)
+{
+	struct half *h = &s->half[from];
+	bool first = !h->seen && !h->ack;
+
+	if (first || seq_before(h->seen, end_of(in)))
+		h->seen = end_of(in);
+	if (in->flags & TH_ACK &&
+	    (first || !h->ack || !seq_before(in->ack, h->ack))) {
+		h->ack = in->ack;
+		h->window = in->window;
+	}
+	if (in->stamped &&
+	    (!s->stamped || !h->ts_val || seq_before(h->ts_val, in->ts_val)))
+		h->ts_val = in->ts_val;
+	s->stamped = in->stamped;
+	h->fin = h->fin || in->flags & TH_FIN;
+	if (in->data.len > h->most)
+		h->most = (uint16_t)in->data.len;
+}
+
+/* RFC 9293 3.8.4: one number back, at most a byte */
+static bool is_probe(const struct half *h, const struct segment *in)
+{
+	return in->data.len <= 1 && !(in->flags & TH_FIN) &&
+	       in->seq + 1 == received(h);
+}
+
+/* What the packet carries; true if end @from must be told what came of it */
+static bool take_data(struct stream *s, const struct stream_env *env, int from,
+		      const struct segment *in)
+{
+	struct half *h = &s->half[from];
+	uint32_t before = received(h);
+	struct span ready;
+
+	if (!h->reading)
+		return false;
+	if (!segment_len(in))
+		return is_probe(h, in);
+	if (receiver_take(&h->in, in, env->memory, &ready)) {
+		note(env, from, STREAM_NO_MEMORY);
+		end_stream(s, env, from, ready);
+		return false;
+	}
+	if (received(h) != before) {
+		read_stream(s, env, from, ready);
+		read_end(s, env, from);
+		return receiver_held(&h->in);
+	}
+	if (seq_before(before, end_of(in)))
+		return true; /* out of order, or it found no room */
+	/* It is repeated: because nobody acknowledged it, or that got lost */
+	if (!s->changed)
+		return false;
+	if (sender_is_done(&h->out) || !seq_before(h->acked, end_of(in)))
+		return true;
+	sender_repeat(&h->out);
+	return false;
+}
+
+/* What the packet says of the bytes that the other end sent */
+static void take_ack(struct stream *s, const struct stream_env *env, int from,
+		     const struct segment *in)
+{
+	struct half *back = &s->half[!from];
+	struct segment seg = *in;
+
+	if (!back->begun || !(in->flags & TH_ACK))
+		return;
+	if (!back->reading && seq_before(back->out.nxt, in->ack))
+		seg.ack = back->out.nxt;
+	sender_ack(&back->out, &seg, env->now_ms);
+}
+
+/* The packet without what was held back, or with what may go instead */
+static void shape(struct stream *s, int from, const struct segment *in,
+		  struct segment *out)
+{
+	const struct half *back = &s->half[!from];
+	const struct ranges *beyond = &back->in.beyond;
+
+	out->ack = in->flags & TH_ACK ? ack_of(back, in->ack) : 0;
+	out->window = window_of(back, in->window, s->wscale[from]);
+	out->flags |= in->flags & (TH_ACK | 0xc0); /* ECE, CWR */
+	out->sacks = 0;
+	if (!back->reading && back->begun) {
+		uint32_t offset = back->last_out - back->last_in;
+
+		for (unsigned int i = 0; i < in->sacks; i++) {
+			if (seq_before(in->sack[i].first, back->last_out))
+				continue;
+			out->sack[out->sacks].first =
+				in->sack[i].first - offset;
+			out->sack[out->sacks++].end = in->sack[i].end - offset;
+		}
+		return;
+	}
+	if (!back->begun) {
+		memcpy(out->sack, in->sack, sizeof(out->sack));
+		out->sacks = in->sacks;
+		return;
+	}
+	while (out->sacks < in->sacks && out->sacks < beyond->count) {
+		out->sack[out->sacks] = beyond->range[out->sacks];
+		out->sacks++;
+	}
+}
+
+/* The packet's own bytes, of a plain half: what is not ours to deliver */
+static bool plain_part(const struct half *h, const struct segment *in,
+		       struct segment *out)
+{
+	int32_t old = h->begun ? seq_diff(h->last_in, in->seq) : 0;
+
+	out->flags = in->flags;
+	out->data = in->data;
+	out->seq = shift(h, in->seq);
+	if (old <= 0)
+		return true;
+	if ((uint32_t)old >= segment_len(in))
+		return false;
+	out->seq = h->last_out;
+	out->data = span_between(in->data.ptr + old, span_end(in->data));
+	return true;
+}
+
+/* One that carries nothing new is for the other end to answer */
+static bool is_keepalive(const struct half *h, const struct segment *in)
+{
+	return h->reading && is_probe(h, in) && sender_is_done(&h->out) &&
+	       !receiver_held(&h->in);
+}
+
+/* What goes on in the packet's place */
+static enum stream_verdict forward(struct stream *s,
+				   const struct stream_env *env, int from,
+				   const struct segment *in, bool *told,
+				   struct segment *out)
+{
+	struct half *h = &s->half[from], *back = &s->half[!from];
+	bool have;
+
+	*out = *in;
+	out->flags = 0;
+	have = send_all_but_last(s, env, from, in->options, out);
+	*told = have;
+	if (!h->reading) {
+		struct segment own = *out;
+
+		if (plain_part(h, in, out)) {
+			if (have)
+				send_own(s, env, from, &own);
+			have = true;
+		}
+	}
+	if (!have) {
+		out->seq = next_out(h);
+		out->data = (struct span){ 0 };
+	}
+	shape(s, from, in, out);
+	/* Emptied, it says nothing that was not said before */
+	if (!have && segment_len(in) && out->ack == back->acked &&
+	    out->window == h->given && !in->sacks)
+		return STREAM_DROP;
+	back->acked = out->ack;
+	h->given = out->window;
+	return STREAM_REPLACE;
+}
+
+/* It goes on as it came: nothing has been changed in this connection yet */
+static void passed(struct stream *s, const struct stream_env *env, int from)
+{
+	struct half *h = &s->half[from], *back = &s->half[!from];
+
+	if (h->reading)
+		sender_passed(&h->out, env->now_ms);
+	back->acked = seq_max(back->acked, h->ack);
+	h->given = h->window;
+}
+
+/* Bytes that wait for the rest of their message, or for what is missing */
+static bool is_within(const struct half *h)
+{
+	return h->reading && (receiver_held(&h->in) || h->in.beyond.count);
+}
+
+/* May packets be changed now? Not while part of a message has passed */
+static bool is_dry(struct stream *s, const struct stream_env *env)
+{
+	if (s->changed)
+		return false;
+	s->watched = env->dry || (s->watched && (is_within(&s->half[0]) ||
+						 is_within(&s->half[1])));
+	return s->watched;
+}
+
+static enum stream_verdict exchange(struct stream *s,
+				    const struct stream_env *env, int from,
+				    const struct segment *in,
+				    struct segment *out)
+{
+	struct half *h = &s->half[from];
+	enum stream_verdict verdict;
+	bool tell, told;
+
+	take_ack(s, env, from, in);
+	if (s->changed && is_keepalive(h, in)) {
+		*out = *in;
+		out->flags = in->flags & TH_PUSH;
+		out->seq = h->out.nxt - 1;
+		shape(s, from, in, out);
+		return STREAM_REPLACE;
+	}
+	tell = take_data(s, env, from, in);
+	if (s->closed)
+		return STREAM_DROP;
+	if (is_dry(s, env) || (!s->changed && !tell)) {
+		passed(s, env, from);
+		return STREAM_PASS;
+	}
+	change(s, env, from);
+	verdict = forward(s, env, from, in, &told, out);
+	if (h->reading &&
+	    (tell || (segment_len(in) && (!told || sender_is_late(&h->out)))))
+		send_ack(s, env, from);
+	send_all(s, env, !from);
+	return verdict;
+}
+
+/* ---- SYN and RST ---- */
+
+/* Both ends agree: bytes are read from the first one on */
+static void open_stream(struct stream *s, int from, const struct segment *in)
+{
+	const struct opening *syn = s->syn;
+	bool scaled = syn[0].scaled && syn[1].scaled;
+
+	for (int i = 0; i < 2; i++) {
+		struct half *h = &s->half[i];
+		uint16_t mss = syn[!i].mss ? syn[!i].mss : DEFAULT_MSS;
+
+		begin(h, syn[i].isn + 1, syn[i].isn + 1, mss);
+		h->out.edge = h->first + syn[!i].window;
+		h->out.wscale = scaled ? syn[!i].wscale : 0;
+		s->wscale[!i] = h->out.wscale;
+		h->seen = h->first;
+		h->ack = syn[!i].isn + 1;
+		h->window = syn[i].window;
+	}
+	s->stamped = in->stamped;
+	s->half[from].ts_val = in->ts_val;
+	s->half[!from].ts_val = in->ts_ecr;
+}
+
+/* A SYN that answers the other one begins a connection, anew perhaps */
+static void take_syn(struct stream *s, const struct stream_env *env, int from,
+		     const struct segment *in)
+{
+	struct opening *syn = &s->syn[from], *other = &s->syn[!from];
+	bool answer = in->flags & TH_ACK;
+	bool known = syn->seen && syn->isn == in->seq;
+
+	if (answer && !(other->seen && in->ack == other->isn + 1))
+		return;
+	*syn = (struct opening){ .seen = true,
+				 .scaled = in->scaled,
+				 .isn = in->seq,
+				 .mss = in->mss,
+				 .window = in->window,
+				 .wscale = in->wscale };
+	if (!answer || (known && s->half[from].begun))
+		return;
+	stream_free(s, env->memory);
+	s->changed = s->closed = s->pick_up = s->watched = false;
+	open_stream(s, from, in);
+}
+
+static enum stream_verdict handshake(struct stream *s,
+				     const struct stream_env *env, int from,
+				     const struct segment *in,
+				     struct segment *out)
+{
+	/* Data before both have agreed (RFC 7413) is out of our hands */
+	if (in->sealed || in->data.len)
+		s->sealed = true;
+	if (s->sealed)
+		return STREAM_PASS;
+	take_syn(s, env, from, in);
+	if (env->dry || in->mss < CLAMP_FROM + STREAM_CLAMP)
+		return STREAM_PASS;
+	*out = *in;
+	out->mss = (uint16_t)(in->mss - STREAM_CLAMP);
+	return STREAM_REPLACE;
+}
+
+/*
+ * Conntrack would not take a number that is not the one it saw acknowledged:
+ * so the reset is sent by us, and the caller ends the entry. One that is not
+ * exact goes on as it is; its receiver asks back (RFC 5961 3.2).
+ */
+static enum stream_verdict reset(struct stream *s, const struct stream_env *env,
+				 int from, const struct segment *in,
+				 struct segment *out)
+{
+	struct half *h = &s->half[from];
+	int32_t off = seq_diff(in->seq, h->reading ? received(h) : h->seen);
+	struct segment seg = { .seq = next_out(h), .flags = TH_RST };
+
+	if (!s->changed)
+		return STREAM_PASS;
+	if (off) {
+		*out = *in;
+		out->seq = next_out(h) + (uint32_t)off;
+		shape(s, from, in, out);
+		out->flags = in->flags;
+		return STREAM_REPLACE;
+	}
+	send_own(s, env, from, &seg);
+	close_all(s, env);
+	note(env, from, STREAM_RESET);
+	return STREAM_DROP;
+}
+
+/* Who still sends has not heard of the end: RFC 9293 3.10.7.1 */
+static enum stream_verdict refuse(struct stream *s,
+				  const struct stream_env *env, int from,
+				  const struct segment *in)
+{
+	struct segment seg = { .seq = in->ack, .flags = TH_RST };
+
+	if (in->flags & TH_ACK && !(in->flags & TH_RST))
+		env->ops->send(env->ctx, !from, &seg);
+	(void)s;
+	return STREAM_DROP;
+}
+
+/* A segment that begins with a start line: reading begins there */
+static void pick_up(struct stream *s, const struct stream_env *env, int from,
+		    const struct segment *in)
+{
+	struct half *h = &s->half[from];
+	struct framer framer = { 0 };
+	enum frame_kind kind;
+
+	if (!s->pick_up || h->begun || !in->data.len || s->half[!from].ack == 0)
+		return;
+	kind = frame_next(&framer, in->data, env->max_message, env->msg);
+	if (kind == FRAME_ALIEN || kind == FRAME_BROKEN) {
+		s->pick_up = false;
+		stream_plain(s, env);
+		note(env, from, STREAM_ALIEN);
+	}
+	if (kind != FRAME_MESSAGE && !framer.started)
+		return;
+	begin(h, in->seq, s->half[!from].ack, h->most);
+	h->out.wscale = s->wscale[!from];
+	h->out.edge = s->half[!from].ack +
+		      ((uint32_t)s->half[!from].window << s->wscale[!from]);
+}
+
+enum stream_verdict stream_segment(struct stream *s,
+				   const struct stream_env *env, int from,
+				   const struct segment *in,
+				   struct segment *out)
+{
+	if (in->flags & TH_SYN)
+		return handshake(s, env, from, in, out);
+	if (in->sealed && !s->changed)
+		s->sealed = true;
+	if (s->sealed)
+		return STREAM_PASS;
+	if (s->closed)
+		return refuse(s, env, from, in);
+	if (in->flags & TH_RST)
+		return reset(s, env, from, in, out);
+	remember(s, from, in);
+	pick_up(s, env, from, in);
+	return exchange(s, env, from, in, out);
+}
+
+/* ---- time ---- */
+
+uint64_t stream_due_ms(const struct stream *s)
+{
+	uint64_t a = s->half[0].out.due_ms, b = s->half[1].out.due_ms;
+
+	if (!s->changed || s->closed)
+		return 0;
+	return a && (!b || a < b) ? a : b;
+}
+
+void stream_timeout(struct stream *s, const struct stream_env *env)
+{
+	if (!s->changed || s->closed)
+		return;
+	for (int i = 0; i < 2; i++) {
+		if (!sender_timeout(&s->half[i].out, env->now_ms)) {
+			note(env, i, STREAM_GIVEN_UP);
+			stream_abort(s, env);
+			return;
+		}
+		send_all(s, env, i);
+	}
+}
+
+static bool has_ended(const struct half *h)
+{
+	return h->reading ? h->out.fin && sender_is_done(&h->out) : h->fin;
+}
+
+bool stream_is_over(const struct stream *s)
+{
+	return s->closed || (has_ended(&s->half[0]) && has_ended(&s->half[1]));
+}
