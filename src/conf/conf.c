@@ -210,7 +210,7 @@ static const struct conf_row rows[] = {
 	{ ROW(sip, ports, ports, "5060", "SIP ports on the outside", NULL),
 	  .min = 1, .check = check_sip_ports, .with = "media.rtp_ports" },
 	{ ROW(sip, signalling_ports, ports, "5060-5999",
-	      "Public UDP ports for phones' signalling", NULL),
+	      "Public ports for phones' signalling, of UDP and of TCP", NULL),
 	  .min = 1, .check = check_signalling_ports,
 	  .with = "media.rtp_ports" },
 	{ ROW(sip, on_malformed, word, "accept",

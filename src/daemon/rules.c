@@ -4,20 +4,27 @@
  *
  *	raw PREROUTING ... -> SIPALGD -> SIPALGD-LAN -> NFQUEUE
  *	                              -> SIPALGD-WAN -> NFQUEUE
+ *	raw OUTPUT ... -> SIPALGD-OUT -> CT --notrack
  *
- * The jump is the last rule of PREROUTING: what NFQUEUE takes never sees the
- * rest of the table, so that admins' own drops (anti-spoofing, Docker's) must
- * come before it.
+ * The first jump is the last rule of PREROUTING: what NFQUEUE takes never sees
+ * the rest of the table, so that admins' own drops (anti-spoofing, Docker's)
+ * must come before it. The second is for the TCP segments that the daemon sends
+ * itself: they have their translation already.
  *
  * iptables-restore --noflush empties a chain that is declared (":NAME -"), so
  * our chains can be written again and again; but it has no "add unless there",
  * and any command that would depend on what is there fails, which undoes its
- * table block and ends the run. The jump makes use of just that: the second
- * block deletes SIPALGD and builds it anew with the jump. A chain that is
- * jumped to cannot be deleted. So where the jump is missing the block adds it,
- * and where it is not the block fails as a whole, with the first block, the
- * rules themselves, already in force. Tried with iptables-nft and
- *-legacy 1.8.9.
+ * table block and ends the run. The jumps make use of just that: each has a
+ * block that deletes its chain and builds it anew with the jump. A chain that
+ * is jumped to cannot be deleted. So where the jump is missing the block adds
+ * it, and where it is not the block fails as a whole, with the first block, the
+ * rules themselves, already in force. Tried with iptables-nft and -legacy
+ * 1.8.9.
+ *
+ * That ends the run before the next jump is looked at. All come and go
+ * together, so it is there as well, unless somebody flushed one chain alone;
+ * hence the order: SIP without the last jump is better than no SIP. (The
+ * service's sipalgd-rules looks at each.)
  */
 #include "daemon/rules.h"
 
@@ -27,43 +34,40 @@
 #include "kernel/mark.h"
 
 #define OURS "-m comment --comment sipalgd"
-/* These change with no version and no configuration: =remove must find them */
-#define HOOK "PREROUTING " OURS " -j SIPALGD"
-#define MEDIA_HOOK "PREROUTING " OURS " -j SIPALGD-MEDIA"
 
 /* xt_multiport's XT_MULTI_PORTS; a range takes two places */
 #define MULTIPORT_MAX 15
 
-/* Which packets go to the queue: a row more is a rule more */
+/* Which packets go to the queue: a row more is a rule more, or one for each
+ * protocol
+ */
 struct row {
-	const char *chain, *extra, *protocol, *match;
+	const char *chain, *extra, *match;
 	size_t ports;
 	const char *reason;
 };
 
+static const char *const sip_protocols[] = { "udp", "tcp" };
+
 static const struct row rows[] = {
-	{ "SIPALGD-LAN", "", "udp", "--ports", offsetof(struct conf, sip.ports),
+	{ "SIPALGD-LAN", "", "--ports", offsetof(struct conf, sip.ports),
 	  "phones, to a SIP port or from one" },
-	{ "SIPALGD-LAN", "", "udp", "--sports",
+	{ "SIPALGD-LAN", "", "--sports",
 	  offsetof(struct conf, sip.signalling_ports),
 	  "phones that answer to a port that is no SIP port" },
-	{ "SIPALGD-LAN", "-m addrtype --dst-type LOCAL ", "udp", "--dports",
+	{ "SIPALGD-LAN", "-m addrtype --dst-type LOCAL ", "--dports",
 	  offsetof(struct conf, sip.signalling_ports),
 	  "phones to each other, at their public ports" },
-	{ "SIPALGD-WAN", "", "udp", "--dports",
+	{ "SIPALGD-WAN", "", "--dports",
 	  offsetof(struct conf, sip.signalling_ports),
 	  "to phones, at the ports that this daemon gave them" },
-	{ "SIPALGD-WAN", "", "udp", "--sports",
-	  offsetof(struct conf, sip.ports),
+	{ "SIPALGD-WAN", "", "--sports", offsetof(struct conf, sip.ports),
 	  "to phones, at ports that MASQUERADE gave them before it ran" },
 };
 
 /* Those of the mangle table, for each outside interface */
 static const struct row media_row = {
-	"SIPALGD-MEDIA",
-	"-m conntrack --ctstate NEW ",
-	"udp",
-	"--dports",
+	"SIPALGD-MEDIA", "-m conntrack --ctstate NEW ", "--dports",
 	offsetof(struct conf, media.rtp_ports),
 	"media from sources that nobody announced (media.source)"
 };
@@ -79,11 +83,29 @@ static const struct {
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static void print_chains(FILE *out)
+/* A chain of ours that one of the kernel's jumps to. None of this changes with
+ * version or configuration, or =remove would not find it
+ */
+struct jump {
+	const char *table, *from, *chain;
+};
+
+static const struct jump jump_sip = { "raw", "PREROUTING", "SIPALGD" };
+static const struct jump jump_own = { "raw", "OUTPUT", "SIPALGD-OUT" };
+static const struct jump jump_media = { "mangle", "PREROUTING",
+					"SIPALGD-MEDIA" };
+
+static void print_chain(const char *name, FILE *out)
 {
-	fputs(":SIPALGD - [0:0]\n", out);
+	fprintf(out, ":%s - [0:0]\n", name);
+}
+
+/* SIPALGD and what it leads to */
+static void print_sip_chains(FILE *out)
+{
+	print_chain(jump_sip.chain, out);
 	for (size_t i = 0; i < COUNT(directions); i++)
-		fprintf(out, ":%s - [0:0]\n", directions[i].chain);
+		print_chain(directions[i].chain, out);
 }
 
 /* Contents of the chain SIPALGD: who goes where */
@@ -117,7 +139,7 @@ static void print_queue(const struct conf *conf, FILE *out)
 
 /* The rules of one row: one for every fifteen places that its ports need */
 static void print_row(const struct conf *conf, const struct row *row,
-		      const char *before, FILE *out)
+		      const char *protocol, const char *before, FILE *out)
 {
 	const struct ports *p = (const void *)((const char *)conf + row->ports);
 	unsigned int places = 0;
@@ -133,7 +155,7 @@ static void print_row(const struct conf *conf, const struct row *row,
 		if (!places)
 			fprintf(out,
 				"-A %s %s%s-p %s " OURS " -m multiport %s ",
-				row->chain, before, row->extra, row->protocol,
+				row->chain, before, row->extra, protocol,
 				row->match);
 		fprintf(out, "%s%u", places ? "," : "", p->range[i].first);
 		if (is_range)
@@ -153,56 +175,86 @@ static void print_media(const struct conf *conf, FILE *out)
 	const struct conf_names *wan = &conf->gateway.wan_interfaces;
 	char before[CONF_NAME_MAX + 64];
 
-	fputs(":SIPALGD-MEDIA - [0:0]\n", out);
 	for (unsigned int i = 0; i < wan->count; i++) {
 		snprintf(before, sizeof(before), "-i %s ", wan->name[i]);
-		print_row(conf, &media_row, before, out);
+		print_row(conf, &media_row, "udp", before, out);
 	}
+}
+
+static void print_own(const struct conf *conf, FILE *out)
+{
+	(void)conf;
+	fprintf(out,
+		"-A SIPALGD-OUT -m mark --mark 0x%x/0x%x " OURS
+		" -j CT --notrack\n",
+		MARK_OWN, MARK_OWN_MASK);
+}
+
+static void print_jump(const struct conf *conf, const struct jump *jump,
+		       void (*fill)(const struct conf *conf, FILE *out),
+		       FILE *out)
+{
+	fprintf(out, "*%s\n-F %s\n-X %s\n", jump->table, jump->chain,
+		jump->chain);
+	print_chain(jump->chain, out);
+	fill(conf, out);
+	fprintf(out, "-A %s " OURS " -j %s\nCOMMIT\n", jump->from, jump->chain);
 }
 
 static void print_apply(const struct conf *conf, FILE *out)
 {
 	fputs("*raw\n", out);
-	print_chains(out);
+	print_sip_chains(out);
+	print_chain(jump_own.chain, out);
 	print_dispatch(conf, out);
 	for (size_t i = 0; i < COUNT(rows); i++) {
 		fprintf(out, "# %s\n", rows[i].reason);
-		print_row(conf, &rows[i], "", out);
+		for (size_t k = 0; k < COUNT(sip_protocols); k++)
+			print_row(conf, &rows[i], sip_protocols[k], "", out);
 	}
+	fputs("# what the daemon sends itself has its translation already\n",
+	      out);
+	print_own(conf, out);
 	fputs("COMMIT\n", out);
 	if (has_media(conf)) {
 		fprintf(out, "# %s\n*mangle\n", media_row.reason);
+		print_chain(jump_media.chain, out);
 		print_media(conf, out);
-		fputs("COMMIT\n*mangle\n-F SIPALGD-MEDIA\n"
-		      "-X SIPALGD-MEDIA\n",
-		      out);
-		print_media(conf, out);
-		fputs("-A " MEDIA_HOOK "\nCOMMIT\n", out);
+		fputs("COMMIT\n", out);
+		print_jump(conf, &jump_media, print_media, out);
 	}
-	fputs("# The jump. Where it is in place already, this block fails and "
-	      "changes nothing.\n"
-	      "*raw\n"
-	      "-F SIPALGD\n"
-	      "-X SIPALGD\n"
-	      ":SIPALGD - [0:0]\n",
+	fputs("# The jumps. Where one is in place already, its block fails, "
+	      "changes nothing, and\n# ends the run.\n",
 	      out);
-	print_dispatch(conf, out);
-	fputs("-A " HOOK "\nCOMMIT\n", out);
+	print_jump(conf, &jump_sip, print_dispatch, out);
+	print_jump(conf, &jump_own, print_own, out);
+}
+
+static void print_unjump(const struct jump *jump, FILE *out)
+{
+	fprintf(out, "*%s\n-D %s " OURS " -j %s\n", jump->table, jump->from,
+		jump->chain);
+}
+
+static void print_unjump_alone(const struct jump *jump, FILE *out)
+{
+	print_unjump(jump, out);
+	print_chain(jump->chain, out);
+	fprintf(out, "-X %s\nCOMMIT\n", jump->chain);
 }
 
 /* Declared before they are deleted, so that one that is missing is no error */
 static void print_remove(const struct conf *conf, FILE *out)
 {
-	fputs("*raw\n-D " HOOK "\n", out);
-	print_chains(out);
-	fputs("-X SIPALGD\n", out);
+	print_unjump(&jump_sip, out);
+	print_sip_chains(out);
+	fprintf(out, "-X %s\n", jump_sip.chain);
 	for (size_t i = 0; i < COUNT(directions); i++)
 		fprintf(out, "-X %s\n", directions[i].chain);
 	fputs("COMMIT\n", out);
 	if (has_media(conf))
-		fputs("*mangle\n-D " MEDIA_HOOK "\n"
-		      ":SIPALGD-MEDIA - [0:0]\n-X SIPALGD-MEDIA\nCOMMIT\n",
-		      out);
+		print_unjump_alone(&jump_media, out);
+	print_unjump_alone(&jump_own, out);
 }
 
 int rules_print(const struct conf *conf, enum rules_what what, FILE *out)

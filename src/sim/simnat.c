@@ -450,7 +450,8 @@ int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 static bool is_new_media(struct simnat *sim, const struct conf *conf,
 			 const struct tuple *t)
 {
-	return conf->media.source != CONF_SOURCE_STRICT &&
+	return t->proto == IPPROTO_UDP &&
+	       conf->media.source != CONF_SOURCE_STRICT &&
 	       ports_contain(&conf->media.rtp_ports, t->dst.port) &&
 	       !look_up(sim, t);
 }
@@ -459,11 +460,15 @@ bool simnat_is_queued(struct simnat *sim, const struct conf *conf,
 		      enum nat_side side, const struct tuple *t)
 {
 	const struct ports *sip = &conf->sip.ports;
-	bool to_phone = ports_contain(&conf->sip.signalling_ports, t->dst.port);
+	const struct ports *phones = &conf->sip.signalling_ports;
+	bool to_phone = ports_contain(phones, t->dst.port);
 
+	if (t->proto != IPPROTO_UDP && t->proto != IPPROTO_TCP)
+		return false;
 	if (side == NAT_SIDE_LAN)
 		return ports_contain(sip, t->src.port) ||
 		       ports_contain(sip, t->dst.port) ||
+		       ports_contain(phones, t->src.port) ||
 		       (to_phone && op_is_own(sim, &t->dst.addr));
 	return side == NAT_SIDE_WAN &&
 	       (to_phone || ports_contain(sip, t->src.port) ||

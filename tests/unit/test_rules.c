@@ -115,8 +115,8 @@ static void test_multiport_limit(void **state)
 		rules++;
 		ports += n;
 	}
-	assert_int_equal(rules, 2);
-	assert_int_equal(ports, 17);
+	assert_int_equal(rules, 4); /* two of UDP and two of TCP */
+	assert_int_equal(ports, 34);
 	free(text);
 }
 

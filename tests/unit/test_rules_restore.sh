@@ -21,33 +21,50 @@ count() { "$tables-save" -t raw | grep -c -e "$1"; }
 apply() { "$tables-restore" --noflush <"$vectors/$1"; }
 wants() { n=$(count "$2"); [ "$n" = "$1" ] || fail "$tables: $n, not $1: $2"; }
 
-loads() { # FAMILY
-	"$tables" -t raw -A PREROUTING -s "$3" -j DROP
+jumps() { # one of each
+	wants 1 '^-A PREROUTING .*-j SIPALGD$'
+	wants 1 '^-A OUTPUT .*-j SIPALGD-OUT$'
+	wants 1 '^-A SIPALGD-OUT .*-j CT --notrack'
+}
+foreign() { # rules that are none of ours
+	"$tables" -t raw -A PREROUTING -s "$1" -j DROP
+	"$tables" -t raw -A OUTPUT -d "$1" -j DROP
+}
+
+loads() { # FAMILY TABLES HOST
+	foreign "$3"
 	apply "plain.$1" || fail "$tables: first time"
-	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 5 'NFQUEUE --queue-num 5060 --queue-bypass'
+	jumps
+	wants 5 '-p udp .*NFQUEUE --queue-num 5060 --queue-bypass'
+	wants 5 '-p tcp .*NFQUEUE --queue-num 5060 --queue-bypass'
 	[ "$("$tables-save" -t raw | grep -n -e '^-A PREROUTING' |
 		tail -1 | grep -c SIPALGD)" = 1 ] || fail "$tables: not last"
 
 	# Again, and another configuration: new rules, one jump
 	apply "plain.$1" 2>/dev/null
-	wants 5 'NFQUEUE'
+	wants 10 'NFQUEUE'
 	apply "full.$1" 2>/dev/null
-	wants 1 '^-A PREROUTING .*-j SIPALGD'
-	wants 7 'NFQUEUE --queue-balance 100:103 --queue-bypass'
+	jumps
+	wants 14 'NFQUEUE --queue-balance 100:103 --queue-bypass'
 	wants 0 'queue-num'
 	wants 2 '-j SIPALGD-WAN'
 
-	# Somebody flushed the table: our chains are there, the jump is not
+	# Somebody flushed the table: our chains are there, the jumps are not
 	"$tables" -t raw -F
 	apply "plain.$1" || fail "$tables: after a flush"
-	wants 1 '^-A PREROUTING .*-j SIPALGD'
+	jumps
 	wants 1 '^-A PREROUTING'
+	wants 1 '^-A OUTPUT'
+	# Or what matters most of it
+	"$tables" -t raw -F PREROUTING
+	apply "plain.$1" 2>/dev/null
+	jumps
 
-	"$tables" -t raw -A PREROUTING -s "$3" -j DROP
+	foreign "$3"
 	apply remove || fail "$tables: remove"
 	wants 0 SIPALGD
 	wants 1 '^-A PREROUTING'
+	wants 1 '^-A OUTPUT'
 	apply remove 2>/dev/null && fail "$tables: removed twice"
 	wants 0 SIPALGD
 	"$tables" -t raw -F
@@ -91,16 +108,17 @@ def peer(dev, net):
         f"ip link set eth0 up'")
     return hold
 
-def send(hold, net, sport, dport):
+def send(hold, net, sport, dport, kind):
     run(f"""nsenter -t {hold.pid} -n python3 -c '
 import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("{net}.2", {sport})); s.sendto(b"x", ("{net}.1", {dport}))'""")
+s = socket.socket(socket.AF_INET, {int(kind)})
+s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+s.bind(("{net}.2", {sport})); s.connect(("{net}.1", {dport})); s.send(b"x")'""")
 
-def queued():
+def met(what):
     out = subprocess.run([tables, "-t", "raw", "-nvxL"], check=True,
                          capture_output=True, text=True).stdout
-    return sum(int(l.split()[0]) for l in out.splitlines() if "NFQUEUE" in l)
+    return sum(int(l.split()[0]) for l in out.splitlines() if what in l)
 
 lan, wan = peer("lan0", "10.9.1"), peer("wan0", "10.9.2")
 other = peer("dmz0", "10.9.3")
@@ -109,30 +127,48 @@ try:
                    check=True)
     cases = [  # who, source, destination, met a queue
         (lan, "10.9.1", 5060, 4000, 1), (lan, "10.9.1", 4000, 5060, 1),
-        (lan, "10.9.1", 4000, 5061, 1), (lan, "10.9.1", 4000, 6000, 0), (lan, "10.9.1", 5070, 4000, 1),
+        (lan, "10.9.1", 4000, 5061, 1), (lan, "10.9.1", 4000, 6000, 0),
+        (lan, "10.9.1", 5070, 4000, 1),
         (wan, "10.9.2", 5060, 40000, 1),
         (wan, "10.9.2", 4000, 5060, 1), (wan, "10.9.2", 4000, 5999, 1),
         (wan, "10.9.2", 4000, 6000, 0), (wan, "10.9.2", 4000, 5059, 0),
         (wan, "10.9.2", 5999, 4000, 0), (other, "10.9.3", 5060, 5060, 0),
     ]
     failed = 0
-    def check(who, net, sport, dport, want, what=""):
+    def check(who, net, sport, dport, want, what="",
+              kind=socket.SOCK_DGRAM):
         global failed
-        sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sink = socket.socket(socket.AF_INET, kind)
+        sink.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sink.bind((net + ".1", dport)); sink.settimeout(2)
-        before = queued()
-        send(who, net, sport, dport)
-        sink.recv(10)                       # bypassed: it has arrived
+        before = met("NFQUEUE")
+        if kind == socket.SOCK_STREAM:
+            sink.listen()
+        send(who, net, sport, dport, kind)
+        if kind == socket.SOCK_STREAM:
+            sink.accept()[0].recv(10)
+        else:
+            sink.recv(10)                   # bypassed: it has arrived
         sink.close()
-        if queued() - before != want:
-            print("wrong:", net, sport, dport, what, "wanted", want)
+        if bool(met("NFQUEUE") - before) != bool(want):
+            print("wrong:", kind, net, sport, dport, what, "wanted", want)
             failed = 1
     for case in cases:
         check(*case)
+        check(*case, kind=socket.SOCK_STREAM)
     run(f"{tables} -t raw -I PREROUTING -j MARK --set-xmark 0x5a000001")
     check(lan, "10.9.1", 5060, 5060, 0, "marked as ours")
     run(f"{tables} -t raw -R PREROUTING 1 -j MARK --set-xmark 0x5b000001")
     check(lan, "10.9.1", 5060, 5060, 1, "marked by others")
+    # Past connection tracking: what we send ourselves, and nothing else
+    for mark, want in ((0x5a000001, 1), (0x5b000001, 0), (0, 0)):
+        own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
+        before = met("notrack")
+        own.sendto(b"x", ("10.9.1.2", 5060))
+        if met("notrack") - before != want:
+            print("wrong: own packet, mark", hex(mark), "wanted", want)
+            failed = 1
 finally:
     for hold in (lan, wan, other):
         hold.kill()

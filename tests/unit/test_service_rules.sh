@@ -38,6 +38,13 @@ wants() { # COUNT PATTERN
 		[ "$n" = "$1" ] || fail "$t: $n, not $1: $2"
 	done
 }
+jumps() { # one of each
+	wants 1 '^-A PREROUTING .*-j SIPALGD$'
+	wants 1 '^-A PREROUTING'
+	wants 1 '^-A OUTPUT .*-j SIPALGD-OUT$'
+	wants 1 '^-A OUTPUT'
+	wants 1 '^-A SIPALGD-OUT .*-j CT --notrack'
+}
 quietly() {
 	"$script" "$1" >"$tmp" 2>&1 || fail "$1: $(cat "$tmp")"
 	[ "$tables" = iptables ] || [ ! -s "$tmp" ] || fail "$1 said $(cat "$tmp")"
@@ -45,13 +52,18 @@ quietly() {
 
 SIPALGD_CONF=$vectors/plain.conf
 quietly apply			# start
-wants 5 'queue-num 5060'
-wants 1 '^-A PREROUTING .*-j SIPALGD'
+wants 10 'queue-num 5060'
+jumps
 SIPALGD_CONF=$vectors/full.conf
 "$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
 wants 0 'queue-num'
-wants 7 'queue-balance 100:103'
-wants 1 '^-A PREROUTING .*-j SIPALGD'
+wants 14 'queue-balance 100:103'
+jumps
+for chain in PREROUTING OUTPUT; do	# what somebody flushed comes back
+	for t in $tables; do "$t" -t raw -F $chain; done
+	"$script" apply >"$tmp" 2>&1 || fail "$chain: $(cat "$tmp")"
+	jumps
+done
 
 # Media of unknown sources comes from another table, and goes with its key
 SIPALGD_CONF=$vectors/media.conf
@@ -72,7 +84,7 @@ done
 # A broken file at reload leaves the rules as they were; a stop still works
 SIPALGD_CONF=$vectors/remove
 "$script" apply >"$tmp" 2>&1 && fail "a broken configuration was applied"
-wants 7 'queue-balance 100:103'
+wants 14 'queue-balance 100:103'
 quietly remove
 wants 0 SIPALGD
 quietly remove

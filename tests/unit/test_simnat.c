@@ -351,7 +351,8 @@ static void test_queued(void **state)
 	} t[] = {
 		{ NAT_SIDE_LAN, "192.168.1.10:40000", "198.51.100.5:5060", 1 },
 		{ NAT_SIDE_LAN, "192.168.1.10:5060", "198.51.100.5:7", 1 },
-		{ NAT_SIDE_LAN, "192.168.1.10:5061", "198.51.100.5:5061", 0 },
+		{ NAT_SIDE_LAN, "192.168.1.10:5061", "198.51.100.5:5061", 1 },
+		{ NAT_SIDE_LAN, "192.168.1.10:6000", "198.51.100.5:5061", 0 },
 		{ NAT_SIDE_LAN, "192.168.1.10:7", "203.0.113.1:5061", 1 },
 		{ NAT_SIDE_LAN, "192.168.1.10:7", "203.0.113.1:6000", 0 },
 		{ NAT_SIDE_WAN, "198.51.100.5:7", "203.0.113.1:5999", 1 },
@@ -371,10 +372,19 @@ static void test_queued(void **state)
 		if (simnat_is_queued(&sim, &conf, t[i].side, &tu) !=
 		    t[i].queued)
 			fail_msg("row %zu", i);
+		tu.proto = IPPROTO_TCP;
+		if (simnat_is_queued(&sim, &conf, t[i].side, &tu) !=
+		    t[i].queued)
+			fail_msg("row %zu, TCP", i);
+		tu.proto = IPPROTO_ICMP;
+		assert_false(simnat_is_queued(&sim, &conf, t[i].side, &tu));
 	}
 	/* The rules of media.source: only what is new */
 	conf.media.source = CONF_SOURCE_ANY;
 	assert_true(simnat_is_queued(&sim, &conf, NAT_SIDE_WAN, &media.wan));
+	media.wan.proto = IPPROTO_TCP;
+	assert_false(simnat_is_queued(&sim, &conf, NAT_SIDE_WAN, &media.wan));
+	media.wan.proto = IPPROTO_UDP;
 	assert_int_equal(simnat_ops.create(&sim, &media), 0);
 	assert_false(simnat_is_queued(&sim, &conf, NAT_SIDE_WAN, &media.wan));
 }
