@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** TIMER_SLOTS - Seconds a turn of the wheel takes */
+/** TIMER_SLOTS - Slots that a turn of the wheel has */
 #define TIMER_SLOTS 1024
 
 /**
@@ -22,16 +22,19 @@ struct timer {
 };
 
 /**
- * struct timer_wheel - All timers, hashed by the second they are due in
+ * struct timer_wheel - All timers, hashed by the tick they are due in
  * @owner:	Handed to each timer's function
- * @second:	All seconds before this one are done
+ * @tick_ms:	Resolution; a timer is never early
+ * @tick:	All ticks before this one are done
+ * @count:	Timers that wait
  *
  * Starting, stopping and each tick cost the same however many timers wait
- * (Varghese and Lauck, hashed wheel). Resolution: one second, never early.
+ * (Varghese and Lauck, hashed wheel).
  */
 struct timer_wheel {
 	void *owner;
-	uint64_t second;
+	unsigned int tick_ms, count;
+	uint64_t tick;
 	struct timer *slot[TIMER_SLOTS];
 };
 
@@ -40,7 +43,8 @@ struct timer_wheel {
 	((type *)(void *)((char *)(timer)-offsetof(type, member)))
 
 /** timer_wheel_init() - An empty wheel that stands at @now_ms */
-void timer_wheel_init(struct timer_wheel *wheel, void *owner, uint64_t now_ms);
+void timer_wheel_init(struct timer_wheel *wheel, void *owner,
+		      unsigned int tick_ms, uint64_t now_ms);
 
 /** timer_start() - Start, or start anew, for @due_ms */
 void timer_start(struct timer_wheel *wheel, struct timer *timer,
@@ -48,6 +52,10 @@ void timer_start(struct timer_wheel *wheel, struct timer *timer,
 
 /** timer_stop() - Nothing if it is not running */
 void timer_stop(struct timer_wheel *wheel, struct timer *timer);
+
+/** timer_wait_ms() - Until timer_run() may have something to do; -1: nothing
+ * waits */
+int timer_wait_ms(const struct timer_wheel *wheel, uint64_t now_ms);
 
 /** timer_run() - Fire all that is due at @now_ms */
 void timer_run(struct timer_wheel *wheel, uint64_t now_ms);

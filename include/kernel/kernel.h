@@ -12,6 +12,7 @@
  * struct kernel - All of the kernel that the state layer asks, behind nat_ops
  * @idle_s:	nf_conntrack_udp_timeout, and _stream
  * @counts:	nf_conntrack_acct
+ * @before_send: Called before a packet of our own is sent; may be NULL
  */
 struct kernel {
 	const struct conf *conf;
@@ -21,6 +22,8 @@ struct kernel {
 	struct rawsend rawsend;
 	uint32_t idle_s[2];
 	bool counts;
+	void (*before_send)(void *arg);
+	void *before_send_arg;
 };
 
 /** kernel_ops - Their context is a struct kernel */

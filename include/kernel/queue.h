@@ -64,6 +64,9 @@ void queue_close(struct queue *queue);
 
 int queue_fd(const struct queue *queue);
 
+/** queue_flush() - Send the verdicts that wait; 0 or -errno */
+int queue_flush(struct queue *queue);
+
 /**
  * queue_run() - Take what waits, have it decided, send the verdicts
  *

@@ -46,6 +46,9 @@ struct packet {
 enum packet_status packet_parse(const void *data, size_t len,
 				struct packet *pkt);
 
+/** packet_tcp_flags() - Of a TCP packet: TH_SYN ... */
+uint8_t packet_tcp_flags(const struct packet *pkt);
+
 /** packet_header_len() - Bytes before the payload */
 size_t packet_header_len(const struct packet *pkt);
 

@@ -12,11 +12,22 @@
 #include "sip/packet.h"
 #include "state/binding.h"
 #include "state/call.h"
+#include "state/connection.h"
 #include "state/counters.h"
 #include "state/media.h"
 #include "state/nat.h"
 #include "state/registration.h"
 #include "state/subscription.h"
+
+/**
+ * struct alg_listener - Told of every message that was read; may be empty
+ * @message:	The message is in alg->msg, what was (or, for COUNTER_observed,
+ *		would be) changed in alg->edits
+ */
+struct alg_listener {
+	void (*message)(void *arg, enum counter reason);
+	void *arg;
+};
 
 /**
  * struct alg - The gateway: all state, and the scratch of one packet
@@ -32,6 +43,8 @@ struct alg {
 	struct calls calls;
 	struct registrations registrations;
 	struct subscriptions subscriptions;
+	struct connections connections;
+	struct alg_listener listener;
 	struct timer_wheel call_timers, registration_timers;
 	struct timer_wheel subscription_timers;
 	struct message msg;
@@ -46,7 +59,7 @@ struct alg {
  * @drop:	Drop it; else it is accepted
  * @data, @len:	The packet to send instead; NULL to send it as it came
  *
- * Edits, for those who show them, are in alg->edits.
+ * Of several messages in one TCP segment it is the last one's reason.
  */
 struct decision {
 	enum counter reason;
@@ -88,6 +101,15 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
  * is passed over.
  */
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms);
+
+/** alg_run() - Do what is due: whenever alg_wait_ms() is over */
+void alg_run(struct alg *alg, uint64_t now_ms);
+
+/** alg_wait_ms() - So long nothing is due; -1: for ever */
+int alg_wait_ms(const struct alg *alg, uint64_t now_ms);
+
+/** alg_stop() - The program ends: what cannot go on without it is ended */
+void alg_stop(struct alg *alg, uint64_t now_ms);
 
 /** alg_tick() - Let time pass; about once a second */
 void alg_tick(struct alg *alg, uint64_t now_ms);

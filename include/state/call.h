@@ -100,7 +100,7 @@ struct call {
 	bool outgoing, spoken, held;
 	struct media_end offer[DESCRIBE_MEDIA];
 	struct dialog *dialogs;
-	struct stream *stream[CALL_STREAMS];
+	struct media_stream *stream[CALL_STREAMS];
 	struct pinhole *pinholes;
 	struct timer timer;
 	uint64_t started_ms, expires_ms, heard_ms, due_ms;

@@ -5,10 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "sip/message.h"
+
 /*
  * Every counter: its name and what it counts. The first group says what became
- * of a packet; each packet counts in exactly one of them, and the name is the
- * reason that logs and sipalg-replay give.
+ * of a packet, or of a message in a stream; each counts in exactly one of them,
+ * and the name is the reason that logs and sipalg-replay give.
  */
 #define COUNTERS(X)                                                            \
 	X(rewritten, "Messages rewritten")                                     \
@@ -34,6 +36,7 @@
 	X(media_refused, "Media packets of unknown source, passed on")         \
 	X(no_mapping, "Messages passed because no mapping could be made")      \
 	X(too_big, "Messages passed because the result would not fit")         \
+	X(tcp_segments, "TCP packets that completed no message")               \
 	/* events */                                                           \
 	X(flows_created, "Signalling flows created in conntrack")              \
 	X(flows_adopted, "Signalling flows found in conntrack")                \
@@ -41,6 +44,14 @@
 	X(mappings_created, "Inside addresses and ports given a public one")   \
 	X(mapping_clashes, "Public ports found taken by another flow")         \
 	X(ports_exhausted, "No public signalling port was free")               \
+	X(tcp_connections, "TCP connections seen to begin, or found")          \
+	X(tcp_changed, "TCP connections whose packets were changed")           \
+	X(tcp_own_packets, "TCP packets sent by the daemon itself")            \
+	X(tcp_send_errors, "Of these, those that could not be sent")           \
+	X(tcp_resets, "Changed TCP connections that were reset")               \
+	X(tcp_given_up, "Of these, those whose other end did not answer")      \
+	X(tcp_no_memory, "TCP connections no longer read: no room for them")   \
+	X(tcp_evicted, "TCP connections forgotten: limits.flows")              \
 	X(conntrack_errors, "Requests that conntrack refused")                 \
 	X(values_in_doubt, "Values on which two parsers differ, left alone")   \
 	X(registrations_confirmed, "Registrations confirmed by a registrar")   \
@@ -75,6 +86,9 @@ struct counters {
 /** counter_name(), counter_help() - As on the metrics page */
 const char *counter_name(enum counter c);
 const char *counter_help(enum counter c);
+
+/** counter_of_message() - For what cannot be read, why */
+enum counter counter_of_message(enum message_status status);
 
 static inline void counter_add(struct counters *counters, enum counter c)
 {

@@ -37,7 +37,7 @@ _Static_assert(sizeof(struct media_end) == 38, "compared as bytes");
  */
 struct description {
 	struct media_end end[DESCRIBE_MEDIA], told[DESCRIBE_MEDIA];
-	struct stream *stream[DESCRIBE_MEDIA];
+	struct media_stream *stream[DESCRIBE_MEDIA];
 	bool blank[DESCRIBE_MEDIA];
 	bool held;
 };

@@ -73,6 +73,15 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 			  uint64_t now_ms, enum counter *why);
 
 /**
+ * flow_stream() - The flow of a TCP connection
+ * @t:		Tuple of its packets, seen on @side
+ *
+ * The one we know, else the kernel's; NAT has given it one.
+ */
+struct flow *flow_stream(struct bindings *b, const struct tuple *t,
+			 enum nat_side side, uint64_t now_ms);
+
+/**
  * flow_hold() - Keep a mapping towards a remote open in the kernel
  * @lan:	Its LAN tuple
  * @map:	Its mapping; may be NULL with 0 @seconds
@@ -82,6 +91,9 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
  */
 void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	       uint32_t seconds, uint64_t now_ms);
+
+/** flow_end() - A connection has ended */
+void flow_end(struct bindings *b, const struct tuple *lan);
 
 /** flow_gone() - The kernel dropped an entry: ask before using it again */
 void flow_gone(struct bindings *b, const struct tuple *lan);

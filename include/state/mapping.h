@@ -14,40 +14,39 @@ struct bindings;
 struct mapping_key {
 	struct endpoint inside;
 	struct addr public_addr;
-	uint8_t proto, zero;
-};
-
-struct public_key {
-	struct endpoint public_end;
-	uint8_t proto, zero;
 };
 
 /**
  * struct mapping - An inside address and port with its public one
- * @in, @out:	Its two keys; never change them in place
+ * @in, @public_end: Its two keys; never change them in place
  * @flows:	Flows that use it
  * @holds:	Registrations that need it
  * @bypassed:	Its host is one of bypass.user_agents
+ * @passing:	It goes with its last flow: the port that a TCP connection
+ *		happens to have
  * @memory:	What stood where its public end was written
+ *
+ * For UDP and TCP alike: where a Contact is to be reached may be by either
+ * (RFC 3263 4.1), so a public port belongs to one inside port in both.
  */
 struct mapping {
 	struct mapping_key in;
-	struct public_key out;
+	struct endpoint public_end;
 	unsigned int flows, holds;
 	uint64_t used_ms;
-	bool bypassed;
+	bool bypassed, passing;
 	struct undo_memory memory;
 	UT_hash_handle by_inside, by_public;
 	struct mapping *prev, *next;
 };
 
 /** mapping_find_inside() - NULL if there is none */
-struct mapping *mapping_find_inside(const struct bindings *b, uint8_t proto,
+struct mapping *mapping_find_inside(const struct bindings *b,
 				    const struct endpoint *inside,
 				    const struct addr *public_addr);
 
 /** mapping_find_public() - NULL if there is none */
-struct mapping *mapping_find_public(const struct bindings *b, uint8_t proto,
+struct mapping *mapping_find_public(const struct bindings *b,
 				    const struct endpoint *public_end);
 
 /**
@@ -60,19 +59,21 @@ struct mapping *mapping_find_public(const struct bindings *b, uint8_t proto,
  *
  * Return: NULL if no port is free or memory ran out
  */
-struct mapping *mapping_get(struct bindings *b, uint8_t proto,
-			    const struct endpoint *inside,
+struct mapping *mapping_get(struct bindings *b, const struct endpoint *inside,
 			    const struct addr *public_addr);
 
 /**
  * mapping_adopt() - The mapping of an inside endpoint that has a public one
+ * @passing:	Of a new one: it goes with its last flow
  *
  * Made if need be; one that is there moves to that public port, if no other
  * mapping has it.
  */
-struct mapping *mapping_adopt(struct bindings *b, uint8_t proto,
-			      const struct endpoint *inside,
-			      const struct endpoint *public_end);
+struct mapping *mapping_adopt(struct bindings *b, const struct endpoint *inside,
+			      const struct endpoint *public_end, bool passing);
+
+/** mapping_leave() - A flow ends that it counts */
+void mapping_leave(struct bindings *b, struct mapping *map);
 
 /** mapping_change_port() - Move to the next free public port; false if none */
 bool mapping_change_port(struct bindings *b, struct mapping *map);

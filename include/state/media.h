@@ -31,24 +31,24 @@ struct pinhole;
 #define STREAM_PAIRS 4
 
 /**
- * struct stream_wish - What a stream is asked for with
+ * struct media_stream_wish - What a stream is asked for with
  * @rtp, @rtcp:	What the inside host announced; @rtcp.port 0: no RTCP of its own
  * @pairs:	1 to STREAM_PAIRS pairs of ports, from @rtp on
  * @type:	"audio"
  */
-struct stream_wish {
+struct media_stream_wish {
 	struct endpoint rtp, rtcp;
 	unsigned int pairs;
 	struct span type;
 };
 
-struct stream_key {
+struct media_stream_key {
 	struct endpoint inside_rtp;
 	struct addr public_addr;
 };
 
 /**
- * struct stream - Reserved public ports
+ * struct media_stream - Reserved public ports
  * @in:		Its key: what the inside host announced
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
@@ -57,8 +57,8 @@ struct stream_key {
  * One inside endpoint has one public one, also where several calls name it
  * (forking, Replaces): RFC 4787 REQ-1 for media.
  */
-struct stream {
-	struct stream_key in;
+struct media_stream {
+	struct media_stream_key in;
 	struct endpoint inside_rtcp, public_rtp;
 	unsigned int pairs, refs;
 	struct pinhole *guests;
@@ -96,7 +96,7 @@ struct media {
 	const struct conf *conf;
 	const struct nat *nat;
 	struct counters *counters;
-	struct stream *by_inside, *by_public;
+	struct media_stream *by_inside, *by_public;
 	struct port_pool *pools;
 	struct pinhole *pinholes_by_lan;
 	unsigned int pinholes;
@@ -106,7 +106,8 @@ struct media {
 void media_free(struct media *m);
 
 /**
- * stream_get() - The stream of an inside endpoint; reserves ports for a new one
+ * media_stream_get() - The stream of an inside endpoint; reserves ports for a
+ * new one
  *
  * The inside port is kept if it is one of media.rtp_ports and free with those
  * above it; even stays even (RFC 4787 REQ-4, RFC 3550 11).
@@ -114,44 +115,47 @@ void media_free(struct media *m);
  * Return: NULL if a port is one of media.reserved_ports, none is free, memory
  * ran out, or the stream has fewer pairs than @wish
  */
-struct stream *stream_get(struct media *m, const struct addr *public_addr,
-			  const struct stream_wish *wish);
+struct media_stream *media_stream_get(struct media *m,
+				      const struct addr *public_addr,
+				      const struct media_stream_wish *wish);
 
-/** stream_put() - A call needs it no longer; the last one frees the ports */
-void stream_put(struct media *m, struct stream *stream);
+/** media_stream_put() - A call needs it no longer; the last one frees the ports
+ */
+void media_stream_put(struct media *m, struct media_stream *stream);
 
 /** STREAM_GUESTS - Sources that nobody announced, let in for one stream */
 #define STREAM_GUESTS 4
 
 /**
- * stream_of() - The stream whose ports hold @public_end, be it RTP or RTCP
+ * media_stream_of() - The stream whose ports hold @public_end, be it RTP or
+ * RTCP
  * @inside:	Set to the inside endpoint that stands behind it
  *
  * Return: NULL if none has it
  */
-struct stream *stream_of(const struct media *m,
-			 const struct endpoint *public_end,
-			 struct endpoint *inside);
+struct media_stream *media_stream_of(const struct media *m,
+				     const struct endpoint *public_end,
+				     struct endpoint *inside);
 
 /**
- * stream_admit() - Open a pinhole to a source that nobody announced
- * @inside:	From stream_of()
+ * media_stream_admit() - Open a pinhole to a source that nobody announced
+ * @inside:	From media_stream_of()
  * @wan:	Tuple of the packet that came from it
  *
  * It ends with the stream, or when the kernel sees no packets any more.
  *
  * Return: false if the stream has STREAM_GUESTS already, or memory ran out
  */
-bool stream_admit(struct media *m, struct stream *s,
-		  const struct endpoint *inside, const struct tuple *wan);
+bool media_stream_admit(struct media *m, struct media_stream *s,
+			const struct endpoint *inside, const struct tuple *wan);
 
 /** stream_find_public() - Whose RTP port this is; NULL if nobody's */
-struct stream *stream_find_public(const struct media *m,
-				  const struct endpoint *public_rtp);
+struct media_stream *stream_find_public(const struct media *m,
+					const struct endpoint *public_rtp);
 
 /** stream_public_rtcp() - The port above RTP's; RTP's own where the inside host
  * has both on one port (RFC 5761) */
-static inline struct endpoint stream_public_rtcp(const struct stream *s)
+static inline struct endpoint stream_public_rtcp(const struct media_stream *s)
 {
 	struct endpoint end = s->public_rtp;
 

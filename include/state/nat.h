@@ -60,7 +60,8 @@ struct nat_entry {
  *		-ENETUNREACH if they do not leave by a WAN interface
  * @is_inside:	@a is a host whose addresses we translate
  * @is_own:	@a is the gateway's
- * @is_bound:	A program on the gateway itself uses that address and port
+ * @is_bound:	A program on the gateway itself uses that address and port, by
+ *		UDP or TCP
  * @ping:	Send CRLF CRLF from inside a flow, as its inside host would:
  *		for NAT beyond the gateway (RFC 5626 3.5.1)
  * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
@@ -82,7 +83,7 @@ struct nat_ops {
 		     const struct addr *remote, struct addr *public_addr);
 	bool (*is_inside)(void *ctx, const struct addr *a);
 	bool (*is_own)(void *ctx, const struct addr *a);
-	bool (*is_bound)(void *ctx, uint8_t proto, const struct endpoint *end);
+	bool (*is_bound)(void *ctx, const struct endpoint *end);
 	void (*ping)(void *ctx, const struct tuple *lan);
 	uint32_t (*idle_s)(void *ctx, bool answered);
 	bool (*counts)(void *ctx);

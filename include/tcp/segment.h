@@ -23,6 +23,7 @@
  * @window:	As it stands in the header, not yet scaled
  * @mss, @wscale: Of a SYN; 0 where the option is not there
  * @scaled:	The SYN has a window scale option
+ * @sack_ok:	The SYN permits selective acknowledgements (RFC 2018 2)
  * @sealed:	An option protects or replaces the sequence numbers: TCP-MD5,
  *		TCP-AO, data of multipath TCP. It cannot be changed
  * @stamped:	It has a timestamp: @ts_val, @ts_ecr (RFC 7323 3)
@@ -33,7 +34,7 @@ struct segment {
 	uint32_t seq, ack;
 	uint16_t window, mss;
 	uint8_t flags, wscale, options;
-	bool scaled, sealed, stamped;
+	bool scaled, sack_ok, sealed, stamped;
 	uint32_t ts_val, ts_ecr;
 	unsigned int sacks;
 	struct range sack[SEGMENT_SACKS];

@@ -180,6 +180,12 @@ void stream_plain(struct stream *s, const struct stream_env *env);
 /** stream_abort() - Reset both ends of a connection that was changed */
 void stream_abort(struct stream *s, const struct stream_env *env);
 
+/** stream_holds() - Bytes of an unfinished message wait in it */
+bool stream_holds(const struct stream *s);
+
+/** stream_rest() - It was idle: give back the memory that it does not use */
+void stream_rest(struct stream *s, struct tcp_memory *memory);
+
 /** stream_is_over() - Both directions have ended and are acknowledged, or it
  * was reset */
 bool stream_is_over(const struct stream *s);

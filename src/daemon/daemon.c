@@ -48,6 +48,15 @@ static int on_queue(struct daemon *d, struct queue *queue)
 	return n;
 }
 
+/* A packet of our own overtakes none whose verdict is still to be sent */
+static void on_send(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		queue_flush(&d->queues[i]);
+}
+
 /* The queue that @fd is of; NULL if none */
 static struct queue *find_queue(const struct daemon *d, int fd)
 {
@@ -168,7 +177,8 @@ static void loop(struct daemon *d)
 	struct epoll_event events[MAX_EVENTS];
 
 	while (!d->stop) {
-		int n = epoll_wait(d->epoll, events, MAX_EVENTS, -1);
+		int n = epoll_wait(d->epoll, events, MAX_EVENTS,
+				   alg_wait_ms(d->alg, d->now_ms));
 
 		d->now_ms = monotonic_ms();
 		/* What has changed first, then the packets it matters to */
@@ -182,6 +192,7 @@ static void loop(struct daemon *d)
 			if (queue)
 				on_queue(d, queue);
 		}
+		alg_run(d->alg, d->now_ms);
 	}
 }
 
@@ -294,6 +305,8 @@ static int daemon_open(struct daemon *d)
 	if (!d->kernel.counts)
 		log_warning("net.netfilter.nf_conntrack_acct is 0: calls that "
 			    "end without BYE are not noticed");
+	d->kernel.before_send = on_send;
+	d->kernel.before_send_arg = d;
 	d->alg = alg_new(d->conf, &kernel_ops, &d->kernel, d->now_ms);
 	if (!d->alg)
 		return -ENOMEM;
@@ -307,6 +320,8 @@ static int daemon_open(struct daemon *d)
 
 static void daemon_close(struct daemon *d)
 {
+	if (d->alg)
+		alg_stop(d->alg, d->now_ms);
 	/* The kernel drops what waits in a queue that goes */
 	for (unsigned int i = 0; i < d->queue_count; i++) {
 		while (d->queues[i].netlink.nl &&

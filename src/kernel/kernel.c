@@ -148,6 +148,8 @@ static int op_send(void *ctx, const void *packet, size_t len)
 {
 	struct kernel *kernel = ctx;
 
+	if (kernel->before_send)
+		kernel->before_send(kernel->before_send_arg);
 	return rawsend_packet(&kernel->rawsend, packet, len);
 }
 
@@ -185,27 +187,26 @@ static bool op_is_own(void *ctx, const struct addr *a)
 	return route_is_own(&kernel->route, a);
 }
 
-/* A new mapping must not take the port of a server on the gateway: to bind it
- * is to know
- */
-static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
+/* To bind it is to know */
+static bool is_taken(const struct endpoint *end, int type)
 {
-	bool v4 = addr_is_v4(&end->addr);
 	struct sockaddr_storage ss;
 	socklen_t len = socket_address(end, &ss);
-	bool bound;
-	int fd;
+	int fd = socket(addr_family(&end->addr), type | SOCK_CLOEXEC, 0);
+	bool taken;
 
-	(void)ctx;
-	fd = socket(v4 ? AF_INET : AF_INET6,
-		    (proto == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM) |
-			    SOCK_CLOEXEC,
-		    0);
 	if (fd < 0)
 		return false;
-	bound = bind(fd, (struct sockaddr *)&ss, len) && errno == EADDRINUSE;
+	taken = bind(fd, (struct sockaddr *)&ss, len) && errno == EADDRINUSE;
 	close(fd);
-	return bound;
+	return taken;
+}
+
+/* A new mapping must not take the port of a server on the gateway */
+static bool op_is_bound(void *ctx, const struct endpoint *end)
+{
+	(void)ctx;
+	return is_taken(end, SOCK_DGRAM) || is_taken(end, SOCK_STREAM);
 }
 
 /*

@@ -109,7 +109,7 @@ static int flush_each(struct queue *queue, int len)
 	return err;
 }
 
-static int flush(struct queue *queue)
+int queue_flush(struct queue *queue)
 {
 	size_t len = queue->out_len;
 
@@ -126,7 +126,7 @@ static int put_verdict(struct queue *queue, uint32_t id,
 	int err = 0;
 
 	if (queue->out_len + IN_SIZE > OUT_SIZE)
-		err = flush(queue);
+		err = queue_flush(queue);
 	nlh = nfq_nlmsg_put((char *)queue->out + queue->out_len,
 			    NFQNL_MSG_VERDICT, queue->number);
 	nfq_nlmsg_verdict_put(nlh, (int)id, v->drop ? NF_DROP : NF_ACCEPT);
@@ -191,7 +191,7 @@ int queue_run(struct queue *queue, queue_decide_t *decide, void *arg)
 	for (int i = 0; i < n; i++)
 		mnl_cb_run(iov[i].iov_base, msgs[i].msg_len, 0, 0, on_packet,
 			   &batch);
-	err = flush(queue);
+	err = queue_flush(queue);
 	queue->packets += (unsigned int)batch.taken;
 	return err ? err : batch.taken;
 }

@@ -288,10 +288,9 @@ static void op_ping(void *ctx, const struct tuple *lan)
 	sim->pings++;
 }
 
-static bool op_is_bound(void *ctx, uint8_t proto, const struct endpoint *end)
+static bool op_is_bound(void *ctx, const struct endpoint *end)
 {
 	(void)ctx;
-	(void)proto;
 	(void)end;
 	return false; /* nothing runs on the simulated gateway */
 }

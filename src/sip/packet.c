@@ -130,6 +130,11 @@ enum packet_status packet_parse(const void *data, size_t len,
 	return PACKET_OTHER;
 }
 
+uint8_t packet_tcp_flags(const struct packet *pkt)
+{
+	return pkt->data[pkt->l4 + 13];
+}
+
 size_t packet_header_len(const struct packet *pkt)
 {
 	return (size_t)((const uint8_t *)pkt->payload.ptr - pkt->data);

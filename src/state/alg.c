@@ -5,7 +5,11 @@
 
 #include "sip/body.h"
 #include "sip/witness.h"
+#include "state/admission.h"
 #include "state/rewrite.h"
+
+/* Resolution of what lasts seconds */
+#define TICK_MS 1000
 
 /**
  * struct view - A message as one inside host has to do with it
@@ -49,94 +53,14 @@ static struct decision pass(enum counter reason)
 	return (struct decision){ .reason = reason };
 }
 
-/* ---- which flow ---- */
-
-/* A host inside that talks to one outside */
-static bool is_crossing(const struct alg *alg, const struct tuple *lan)
-{
-	const struct nat_ops *ops = alg->nat.ops;
-	void *ctx = alg->nat.ctx;
-
-	return ops->is_inside(ctx, &lan->src.addr) &&
-	       !ops->is_inside(ctx, &lan->dst.addr) &&
-	       !ops->is_own(ctx, &lan->dst.addr);
-}
-
-/* Other ports than sip.ports are none of ours (a provider may mean it so),
- * unless the host there is known to talk SIP with the one inside, or was let in
+/* Whose message this is: the sender's view, and in a hairpin the receiver's.
+ * None without a flow.
  */
-static bool is_sip_port(struct alg *alg, const struct tuple *lan,
-			uint64_t now_ms)
+static void add_views(struct alg *alg, struct arrival *in, struct flow *flow,
+		      const struct tuple *t)
 {
-	return ports_contain(&alg->conf->sip.ports, lan->dst.port) ||
-	       peer_is_known(&alg->bindings, &lan->src.addr, &lan->dst.addr,
-			     now_ms) ||
-	       flow_find(&alg->bindings, lan, NAT_SIDE_LAN);
-}
-
-/* bypass.phones, bypass.peers: as if we were not there */
-static bool is_bypassed(const struct alg *alg, const struct addr *inside,
-			const struct addr *remote)
-{
-	return conf_networks_contain(&alg->conf->bypass.phones, inside) ||
-	       conf_networks_contain(&alg->conf->bypass.peers, remote);
-}
-
-static struct flow *find_outbound(struct alg *alg, const struct tuple *t,
-				  uint64_t now_ms, enum counter *why)
-{
-	const struct nat_ops *ops = alg->nat.ops;
-	struct flow *flow;
-
-	*why = COUNTER_not_for_us;
-	if (!is_crossing(alg, t) || !is_sip_port(alg, t, now_ms))
-		return NULL;
-	*why = COUNTER_bypassed;
-	if (is_bypassed(alg, &t->src.addr, &t->dst.addr))
-		return NULL;
-	flow = flow_outbound(&alg->bindings, t, now_ms, why);
-	if (flow)
-		peer_allow(&alg->bindings, &t->src.addr, &t->dst.addr,
-			   now_ms + 1000ull * ops->idle_s(alg->nat.ctx, true));
-	return flow;
-}
-
-static struct flow *find_inbound(struct alg *alg, const struct tuple *t,
-				 uint64_t now_ms, enum counter *why)
-{
-	struct flow *flow = flow_inbound(&alg->bindings, t, now_ms, why);
-
-	if (!flow || !is_bypassed(alg, &flow->lan.src.addr, &t->src.addr))
-		return flow;
-	*why = COUNTER_bypassed;
-	return NULL;
-}
-
-/* One inside host to the public endpoint of another */
-static struct flow *find_hairpin(struct alg *alg, const struct tuple *t,
-				 uint64_t now_ms, enum counter *why)
-{
-	*why = COUNTER_not_for_us;
-	if (!alg->nat.ops->is_inside(alg->nat.ctx, &t->src.addr) ||
-	    is_bypassed(alg, &t->src.addr, &t->dst.addr))
-		return NULL;
-	return flow_hairpin(&alg->bindings, t, now_ms, why);
-}
-
-/* Whose message this is: fills in->view, or leaves it empty for @why */
-static void find_views(struct alg *alg, struct arrival *in, enum counter *why)
-{
-	const struct tuple *t = &in->pkt.tuple;
 	bool outbound = in->side == NAT_SIDE_LAN;
-	struct flow *flow = NULL;
 
-	*why = COUNTER_not_for_us;
-	if (in->side == NAT_SIDE_WAN)
-		flow = find_inbound(alg, t, in->now_ms, why);
-	else if (outbound && alg->nat.ops->is_own(alg->nat.ctx, &t->dst.addr))
-		flow = find_hairpin(alg, t, in->now_ms, why);
-	else if (outbound)
-		flow = find_outbound(alg, t, in->now_ms, why);
 	if (!flow)
 		return;
 	add_view(alg, in, flow, outbound);
@@ -147,36 +71,15 @@ static void find_views(struct alg *alg, struct arrival *in, enum counter *why)
 
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
 {
-	if (!is_crossing(alg, &entry->lan) ||
-	    endpoint_eq(&entry->lan.src, &entry->wan.dst))
-		return;
-	if (flow_adopt(&alg->bindings, entry, now_ms))
-		peer_allow(&alg->bindings, &entry->lan.src.addr,
-			   &entry->lan.dst.addr,
-			   now_ms + entry->timeout_s * 1000ull);
+	admission_adopt(&alg->bindings, &alg->connections, entry, now_ms);
 }
 
 /* ---- which message ---- */
 
-static enum counter reason_of(enum message_status status)
-{
-	static const enum counter reasons[] = {
-		[MESSAGE_KEEPALIVE] = COUNTER_keepalive,
-		[MESSAGE_STUN] = COUNTER_stun,
-		[MESSAGE_NOT_SIP] = COUNTER_not_sip,
-		[MESSAGE_BAD_HEADER] = COUNTER_bad_header,
-		[MESSAGE_BAD_END] = COUNTER_bad_end,
-		[MESSAGE_BAD_LENGTH] = COUNTER_bad_length,
-		[MESSAGE_TOO_MANY_HEADERS] = COUNTER_too_many_headers,
-	};
-
-	return reasons[status];
-}
-
 /* SIP that cannot be read: sip.on_malformed says what then */
 static struct decision unreadable(struct alg *alg, enum message_status status)
 {
-	struct decision d = pass(reason_of(status));
+	struct decision d = pass(counter_of_message(status));
 
 	if (status >= MESSAGE_BAD_HEADER &&
 	    alg->conf->sip.on_malformed == CONF_DROP) {
@@ -184,6 +87,13 @@ static struct decision unreadable(struct alg *alg, enum message_status status)
 		d.drop = true;
 	}
 	return d;
+}
+
+/* Whoever listens learns what became of the message in alg->msg */
+static void tell(struct alg *alg, enum counter reason)
+{
+	if (alg->listener.message)
+		alg->listener.message(alg->listener.arg, reason);
 }
 
 /* ---- the body ---- */
@@ -350,18 +260,32 @@ static struct decision admit_media(struct alg *alg, const struct arrival *in)
 	const struct tuple *t = &in->pkt.tuple;
 	struct decision d = pass(COUNTER_media_refused);
 	struct endpoint inside;
-	struct stream *s = stream_of(&alg->media, &t->dst, &inside);
+	struct media_stream *s = media_stream_of(&alg->media, &t->dst, &inside);
 
 	if (!s || (alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
 		   !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
 				  in->now_ms)))
 		return d;
-	if (!stream_admit(&alg->media, s, &inside, t))
+	if (!media_stream_admit(&alg->media, s, &inside, t))
 		return d;
 	d.reason = COUNTER_media_admitted;
 	d.drop = !alg->nat.dry;
 	return d;
 }
+
+/* The message as whose it is; its edits are in alg->edits */
+static enum counter rewrite_message(struct alg *alg, struct arrival *in)
+{
+	edit_reset(&alg->edits);
+	if (is_bypassed_agent(alg, &in->view[0]))
+		return COUNTER_bypassed;
+	edit_message(alg, in);
+	if (!alg->edits.count)
+		return COUNTER_nothing_ours;
+	return alg->nat.dry ? COUNTER_observed : COUNTER_rewritten;
+}
+
+/* ---- datagrams ---- */
 
 /* Write the changed packet; the original goes if that cannot be done */
 static struct decision finish(struct alg *alg, const struct arrival *in)
@@ -378,28 +302,22 @@ static struct decision finish(struct alg *alg, const struct arrival *in)
 	len = packet_finish(&in->pkt, alg->out, (size_t)len);
 	if (len < 0)
 		return pass(COUNTER_too_big);
-	if (alg->nat.dry)
-		return pass(COUNTER_observed);
 	d.data = alg->out;
 	d.len = (size_t)len;
 	return d;
 }
 
-static struct decision decide(struct alg *alg, struct arrival *in,
-			      const void *data, size_t len)
+static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 {
-	enum packet_status packet = packet_parse(data, len, &in->pkt);
+	const struct tuple *t = &in->pkt.tuple;
 	enum message_status message;
 	enum counter why;
 
-	if (packet != PACKET_OK)
-		return pass(packet == PACKET_BAD ? COUNTER_bad_packet
-						 : COUNTER_other_protocol);
-	if (in->pkt.tuple.proto != IPPROTO_UDP)
-		return pass(COUNTER_other_protocol);
 	if (is_media(alg, in))
 		return admit_media(alg, in);
-	find_views(alg, in, &why);
+	add_views(alg, in,
+		  admission_flow(&alg->bindings, t, in->side, in->now_ms, &why),
+		  t);
 	if (!in->views)
 		return pass(why);
 	if (in->pkt.payload.len > alg->conf->sip.max_message)
@@ -407,12 +325,94 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 	message = message_parse(in->pkt.payload, &alg->msg);
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
-	if (is_bypassed_agent(alg, &in->view[0]))
+	why = rewrite_message(alg, in);
+	tell(alg, why);
+	return why == COUNTER_rewritten ? finish(alg, in) : pass(why);
+}
+
+/* ---- streams ---- */
+
+/* A message of a connection is in alg->msg: struct connections */
+static struct span on_stream_message(void *owner, const struct connection *c,
+				     int from, uint64_t now_ms,
+				     enum counter *reason)
+{
+	struct alg *alg = owner;
+	const struct tuple *t = from ? &c->wan : &c->lan;
+	struct arrival in = { .now_ms = now_ms, .side = NAT_SIDE_LAN };
+	struct span whole = alg->msg.whole;
+	long len;
+
+	if (!alg->nat.ops->is_inside(alg->nat.ctx, &t->src.addr))
+		in.side = NAT_SIDE_WAN;
+	*reason = COUNTER_bypassed;
+	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
+		return whole;
+	*reason = COUNTER_no_mapping;
+	add_views(alg, &in, flow_stream(&alg->bindings, t, in.side, now_ms), t);
+	if (!in.views)
+		return whole;
+	*reason = rewrite_message(alg, &in);
+	tell(alg, *reason);
+	if (*reason != COUNTER_rewritten)
+		return whole;
+	len = edit_apply(&alg->edits, whole, (char *)alg->out,
+			 sizeof(alg->out));
+	if (len >= 0)
+		return (struct span){ (const char *)alg->out, (size_t)len };
+	*reason = COUNTER_too_many_edits;
+	return whole;
+}
+
+/* The flow goes with its connection */
+static void on_stream_end(void *owner, const struct connection *c)
+{
+	struct alg *alg = owner;
+
+	flow_end(&alg->bindings, &c->lan);
+}
+
+static struct decision decide_segment(struct alg *alg, struct arrival *in)
+{
+	const struct packet *pkt = &in->pkt;
+	enum stream_verdict verdict;
+	struct connection *c;
+	struct decision d = { 0 };
+	int from;
+
+	/* Of those that pass unread nothing is known when mode changes back */
+	if (alg->conf->gateway.mode == CONF_MODE_BYPASS &&
+	    connection_bypass(&alg->connections, &pkt->tuple, in->side))
 		return pass(COUNTER_bypassed);
-	edit_message(alg, in);
-	if (!alg->edits.count)
-		return pass(COUNTER_nothing_ours);
-	return finish(alg, in);
+	c = admission_connection(&alg->bindings, &alg->connections, &pkt->tuple,
+				 in->side, packet_tcp_flags(pkt), in->now_ms,
+				 &from, &d.reason);
+	if (!c)
+		return d;
+	verdict = connection_packet(&alg->connections, c, from, pkt, in->now_ms,
+				    alg->out, &d.len, &d.reason);
+	d.drop = verdict == STREAM_DROP;
+	if (verdict == STREAM_REPLACE)
+		d.data = alg->out;
+	return d;
+}
+
+static struct decision decide(struct alg *alg, struct arrival *in,
+			      const void *data, size_t len)
+{
+	switch (packet_parse(data, len, &in->pkt)) {
+	case PACKET_OK:
+		break;
+	case PACKET_BAD:
+		return pass(COUNTER_bad_packet);
+	default:
+		return pass(COUNTER_other_protocol);
+	}
+	if (in->pkt.tuple.proto == IPPROTO_TCP)
+		return decide_segment(alg, in);
+	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
+		return pass(COUNTER_bypassed);
+	return decide_datagram(alg, in);
 }
 
 struct decision alg_packet(struct alg *alg, const void *data, size_t len,
@@ -423,10 +423,7 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 
 	alg->bindings.now_ms = now_ms;
 	edit_reset(&alg->edits);
-	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
-		d = pass(COUNTER_bypassed);
-	else
-		d = decide(alg, &in, data, len);
+	d = decide(alg, &in, data, len);
 	counter_add(&alg->counters, d.reason);
 	return d;
 }
@@ -439,6 +436,22 @@ void alg_tick(struct alg *alg, uint64_t now_ms)
 	timer_run(&alg->registration_timers, now_ms);
 	timer_run(&alg->subscription_timers, now_ms);
 	timer_run(&alg->call_timers, now_ms);
+}
+
+void alg_run(struct alg *alg, uint64_t now_ms)
+{
+	alg->bindings.now_ms = now_ms;
+	connections_run(&alg->connections, now_ms);
+}
+
+int alg_wait_ms(const struct alg *alg, uint64_t now_ms)
+{
+	return connections_wait_ms(&alg->connections, now_ms);
+}
+
+void alg_stop(struct alg *alg, uint64_t now_ms)
+{
+	connections_abort(&alg->connections, now_ms);
 }
 
 /* ---- beginning and end ---- */
@@ -457,6 +470,7 @@ void alg_configure(struct alg *alg, const struct conf *conf)
 	alg->calls.conf = conf;
 	alg->registrations.conf = conf;
 	alg->subscriptions.conf = conf;
+	alg->connections.conf = conf;
 }
 
 struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
@@ -483,11 +497,18 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 		(struct subscriptions){ .bindings = &alg->bindings,
 					.counters = &alg->counters,
 					.wheel = &alg->subscription_timers };
+	alg->connections = (struct connections){ .nat = &alg->nat,
+						 .counters = &alg->counters,
+						 .msg = &alg->msg,
+						 .message = on_stream_message,
+						 .ended = on_stream_end,
+						 .owner = alg };
+	connections_init(&alg->connections, now_ms);
 	timer_wheel_init(&alg->subscription_timers, &alg->subscriptions,
-			 now_ms);
-	timer_wheel_init(&alg->call_timers, &alg->calls, now_ms);
+			 TICK_MS, now_ms);
+	timer_wheel_init(&alg->call_timers, &alg->calls, TICK_MS, now_ms);
 	timer_wheel_init(&alg->registration_timers, &alg->registrations,
-			 now_ms);
+			 TICK_MS, now_ms);
 	alg_configure(alg, conf);
 	return alg;
 }
@@ -498,6 +519,7 @@ void alg_free(struct alg *alg)
 		return;
 	/* What calls have open in the kernel stays open: media goes on */
 	alg->nat.dry = true;
+	connections_free(&alg->connections);
 	registrations_free(&alg->registrations);
 	subscriptions_free(&alg->subscriptions);
 	calls_free(&alg->calls);

@@ -66,7 +66,7 @@ static void call_close(struct calls *calls, struct call *call)
 	pinhole_sweep(calls->media, &call->pinholes);
 	for (int i = 0; i < CALL_STREAMS; i++) {
 		if (call->stream[i])
-			stream_put(calls->media, call->stream[i]);
+			media_stream_put(calls->media, call->stream[i]);
 		call->stream[i] = NULL;
 	}
 	if (call->map)
@@ -290,11 +290,11 @@ static void dialog_settle(struct dialog *d, bool accepted)
 
 /* ---- pinholes ---- */
 
-static struct stream *call_stream(const struct call *call,
-				  const struct endpoint *inside_rtp)
+static struct media_stream *call_stream(const struct call *call,
+					const struct endpoint *inside_rtp)
 {
 	for (int i = 0; i < CALL_STREAMS; i++) {
-		struct stream *s = call->stream[i];
+		struct media_stream *s = call->stream[i];
 
 		if (s && endpoint_eq(&s->in.inside_rtp, inside_rtp))
 			return s;
@@ -312,7 +312,7 @@ static struct endpoint port_above(struct endpoint end, unsigned int by)
 static void want_line(struct calls *calls, struct call *call,
 		      const struct media_end *in, const struct media_end *out)
 {
-	const struct stream *s;
+	const struct media_stream *s;
 
 	if (!in->rtp.port || !out->rtp.port)
 		return;
@@ -369,7 +369,8 @@ static void call_reconcile(struct calls *calls, struct call *call)
 
 /* ---- descriptions ---- */
 
-static bool ends_name(const struct media_end *ends, const struct stream *s)
+static bool ends_name(const struct media_end *ends,
+		      const struct media_stream *s)
 {
 	for (int i = 0; i < DESCRIBE_MEDIA; i++) {
 		if (endpoint_eq(&ends[i].rtp, &s->in.inside_rtp))
@@ -378,7 +379,7 @@ static bool ends_name(const struct media_end *ends, const struct stream *s)
 	return false;
 }
 
-static bool call_names(const struct call *call, const struct stream *s)
+static bool call_names(const struct call *call, const struct media_stream *s)
 {
 	const struct dialog *d;
 
@@ -396,9 +397,9 @@ static bool call_names(const struct call *call, const struct stream *s)
  * names any more
  */
 static void take_stream(struct calls *calls, struct call *call,
-			struct stream *s)
+			struct media_stream *s)
 {
-	struct stream **slot = NULL;
+	struct media_stream **slot = NULL;
 
 	for (int i = 0; i < CALL_STREAMS && !slot; i++) {
 		if (!call->stream[i] || call->stream[i] == s)
@@ -410,11 +411,11 @@ static void take_stream(struct calls *calls, struct call *call,
 	}
 	if (!slot) {
 		counter_add(calls->counters, COUNTER_media_exhausted);
-		stream_put(calls->media, s);
+		media_stream_put(calls->media, s);
 		return;
 	}
 	if (*slot)
-		stream_put(calls->media, *slot);
+		media_stream_put(calls->media, *slot);
 	*slot = s;
 }
 
@@ -428,7 +429,7 @@ static void drop_streams(struct calls *calls, const struct description *said,
 {
 	for (int i = 0; outbound && i < DESCRIBE_MEDIA; i++) {
 		if (said->stream[i])
-			stream_put(calls->media, said->stream[i]);
+			media_stream_put(calls->media, said->stream[i]);
 	}
 }
 

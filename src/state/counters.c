@@ -18,3 +18,18 @@ const char *counter_help(enum counter c)
 {
 	return table[c].help;
 }
+
+enum counter counter_of_message(enum message_status status)
+{
+	static const enum counter reasons[] = {
+		[MESSAGE_KEEPALIVE] = COUNTER_keepalive,
+		[MESSAGE_STUN] = COUNTER_stun,
+		[MESSAGE_NOT_SIP] = COUNTER_not_sip,
+		[MESSAGE_BAD_HEADER] = COUNTER_bad_header,
+		[MESSAGE_BAD_END] = COUNTER_bad_end,
+		[MESSAGE_BAD_LENGTH] = COUNTER_bad_length,
+		[MESSAGE_TOO_MANY_HEADERS] = COUNTER_too_many_headers,
+	};
+
+	return reasons[status];
+}

@@ -137,7 +137,7 @@ static void edit_media(const struct describe *d, unsigned int i,
 /* ---- from inside ---- */
 
 /* Where a stream's ends are in public */
-static struct media_end public_end(const struct stream *s,
+static struct media_end public_end(const struct media_stream *s,
 				   const struct media_end *inside)
 {
 	struct media_end end = *inside;
@@ -149,11 +149,11 @@ static struct media_end public_end(const struct stream *s,
 }
 
 /* Reserve the public ports of m= line @i, if it names the inside host itself */
-static struct stream *reserve(const struct describe *d, unsigned int i,
-			      struct media_end *end)
+static struct media_stream *reserve(const struct describe *d, unsigned int i,
+				    struct media_end *end)
 {
 	const struct addr *inside = &d->flow->lan.src.addr;
-	struct stream_wish wish = { .type = d->desc->media[i].type };
+	struct media_stream_wish wish = { .type = d->desc->media[i].type };
 
 	if (!end->rtp.port || !addr_eq(&end->rtp.addr, inside))
 		return NULL;
@@ -167,7 +167,7 @@ static struct stream *reserve(const struct describe *d, unsigned int i,
 	wish.rtp = end->rtp;
 	wish.rtcp = end->rtcp;
 	wish.pairs = end->pairs;
-	return stream_get(d->media, &d->flow->wan.dst.addr, &wish);
+	return media_stream_get(d->media, &d->flow->wan.dst.addr, &wish);
 }
 
 void describe_out(const struct describe *d, bool known, struct description *out)
@@ -226,14 +226,15 @@ static bool is_reached(const struct describe *d, const struct endpoint *end)
 /* The stream of an inside host that @end names by its public endpoint; NULL if
  * it is somebody outside
  */
-static struct stream *hairpin(const struct describe *d, struct endpoint *end)
+static struct media_stream *hairpin(const struct describe *d,
+				    struct endpoint *end)
 {
 	if (addr_eq(&end->addr, d->shown))
 		end->addr = d->flow->wan.dst.addr;
 	return stream_find_public(d->media, end);
 }
 
-static struct media_end inside_end(const struct stream *s,
+static struct media_end inside_end(const struct media_stream *s,
 				   const struct media_end *told)
 {
 	struct media_end end = *told;
@@ -248,7 +249,7 @@ static struct media_end inside_end(const struct stream *s,
  * if they do not agree, or there is none
  */
 static struct addr session_host(const struct describe *d,
-				struct stream *const *streams,
+				struct media_stream *const *streams,
 				unsigned int count)
 {
 	struct addr host = { 0 };
@@ -268,8 +269,8 @@ static struct addr session_host(const struct describe *d,
 }
 
 /* Write inside endpoints where lines stand for inside hosts */
-static void keep_local(const struct describe *d, struct stream *const *streams,
-		       unsigned int count)
+static void keep_local(const struct describe *d,
+		       struct media_stream *const *streams, unsigned int count)
 {
 	struct addr session = session_host(d, streams, count), origin = { 0 };
 
@@ -291,7 +292,7 @@ static void keep_local(const struct describe *d, struct stream *const *streams,
 
 void describe_in(const struct describe *d, struct description *out)
 {
-	struct stream *streams[DESCRIBE_MEDIA] = { 0 };
+	struct media_stream *streams[DESCRIBE_MEDIA] = { 0 };
 	unsigned int count = lines(d);
 	bool local = d->media->conf->media.keep_local;
 

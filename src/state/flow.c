@@ -14,6 +14,8 @@
 #define FORGET_MS 300000
 /* Flows looked at in one go */
 #define AGE_STEP 512
+/* A TCP entry outlives its connection; flow_end() tells of that */
+#define TCP_IDLE_MS 432000000ull
 
 struct flow *flow_find(struct bindings *b, const struct tuple *t,
 		       enum nat_side side)
@@ -34,7 +36,7 @@ static void flow_forget(struct bindings *b, struct flow *flow)
 	if (TABLE_HAS(flow, by_wan))
 		HASH_DELETE(by_wan, b->by_wan, flow);
 	DL_DELETE(b->flows, flow);
-	flow->map->flows--;
+	mapping_leave(b, flow->map);
 	free(flow);
 }
 
@@ -43,6 +45,8 @@ static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 {
 	uint64_t idle_ms = b->nat->ops->idle_s(b->nat->ctx, false) * 1000ull;
 
+	if (flow->lan.proto == IPPROTO_TCP)
+		idle_ms = TCP_IDLE_MS;
 	if (!flow->fixed && idle_ms)
 		flow->sure_until_ms = now_ms + idle_ms - 1;
 	DL_DELETE(b->flows, flow);
@@ -50,16 +54,18 @@ static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 	mapping_touch(b, flow->map);
 }
 
-/* Make room for one more; the oldest go. Only where no flow is in hand: within
- * a message the table may outgrow its limit.
+/* Make room for one more, of @map; the oldest go. Only where no flow is in
+ * hand: within a message the table may outgrow its limit.
  */
-static void flows_trim(struct bindings *b)
+static void flows_trim(struct bindings *b, struct mapping *map)
 {
+	map->flows++; /* it shall not go with its last flow */
 	while (b->flows &&
 	       HASH_CNT(by_lan, b->by_lan) >= b->conf->limits.flows) {
 		counter_add(b->counters, COUNTER_flows_evicted);
 		flow_forget(b, b->flows);
 	}
+	map->flows--;
 }
 
 /* Put an entry that the kernel has into the tables */
@@ -71,13 +77,14 @@ static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
 	struct flow *flow;
 
 	map->flows++; /* before the old ones let go of it */
+	map->passing = map->passing && entry->lan.proto == IPPROTO_TCP;
 	if (old[0])
 		flow_forget(b, old[0]);
 	if (old[1] && old[1] != old[0])
 		flow_forget(b, old[1]);
 	flow = calloc(1, sizeof(*flow));
 	if (!flow) {
-		map->flows--;
+		mapping_leave(b, map);
 		return NULL;
 	}
 	flow->lan = entry->lan;
@@ -98,12 +105,12 @@ static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
 struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 			uint64_t now_ms)
 {
-	struct mapping *map = mapping_adopt(b, entry->lan.proto,
-					    &entry->lan.src, &entry->wan.dst);
+	struct mapping *map = mapping_adopt(b, &entry->lan.src, &entry->wan.dst,
+					    entry->lan.proto == IPPROTO_TCP);
 
 	if (!map)
 		return NULL;
-	flows_trim(b);
+	flows_trim(b, map);
 	counter_add(b->counters, COUNTER_flows_adopted);
 	return flow_add(b, entry, map, now_ms);
 }
@@ -123,7 +130,7 @@ static struct nat_entry entry_of(const struct tuple *lan,
 {
 	struct nat_entry entry = { .lan = *lan, .wan = tuple_reverse(lan) };
 
-	entry.wan.dst = map->out.public_end;
+	entry.wan.dst = map->public_end;
 	return entry;
 }
 
@@ -138,7 +145,7 @@ static bool next_port(struct bindings *b, struct mapping *map, uint16_t *port)
 	}
 	if (!mapping_change_port(b, map))
 		return false;
-	*port = map->out.public_end.port;
+	*port = map->public_end.port;
 	return true;
 }
 
@@ -167,7 +174,7 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 		log_debug("conntrack entry not made: %s", strerror(-err));
 		return NULL;
 	}
-	flows_trim(b);
+	flows_trim(b, map);
 	counter_add(b->counters, COUNTER_flows_created);
 	return flow_add(b, entry, map, now_ms);
 }
@@ -190,6 +197,10 @@ static int flow_from_kernel(struct bindings *b, const struct tuple *t,
 	*flow = NULL;
 	if (err)
 		return err == -ENOENT ? 0 : err;
+	if (entry.tcp_over) {
+		nat_remove(nat, &entry.lan);
+		return 0;
+	}
 	if (endpoint_eq(&entry.lan.src, &entry.wan.dst) ||
 	    !nat->ops->is_inside(nat->ctx, &entry.lan.src.addr))
 		return -ENETUNREACH;
@@ -230,7 +241,7 @@ struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 			       &public_addr))
 		return NULL;
 	*why = COUNTER_no_mapping;
-	map = mapping_get(b, lan->proto, &lan->src, &public_addr);
+	map = mapping_get(b, &lan->src, &public_addr);
 	if (!map)
 		return NULL;
 	entry = entry_of(lan, map);
@@ -248,13 +259,13 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 	if (flow)
 		return flow;
 	*why = COUNTER_not_for_us;
-	target = mapping_find_public(b, lan->proto, &lan->dst);
+	target = mapping_find_public(b, &lan->dst);
 	if (!target || endpoint_eq(&target->in.inside, &lan->src))
 		return NULL;
 	*why = COUNTER_no_mapping;
-	map = mapping_get(b, lan->proto, &lan->src, &lan->dst.addr);
+	map = mapping_get(b, &lan->src, &lan->dst.addr);
 	/* A new mapping may have taken the place of an unused one */
-	target = mapping_find_public(b, lan->proto, &lan->dst);
+	target = mapping_find_public(b, &lan->dst);
 	if (!map || !target)
 		return NULL;
 	/* No look-up first: nothing but this makes such an entry. One that is
@@ -285,7 +296,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	if (flow)
 		return flow;
 	*why = COUNTER_stranger;
-	map = mapping_find_public(b, wan->proto, &wan->dst);
+	map = mapping_find_public(b, &wan->dst);
 	if (!map) {
 		/* An older flow on a port that its mapping has left */
 		flow = flow_find(b, wan, NAT_SIDE_WAN);
@@ -303,9 +314,20 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	lan.src = map->in.inside;
 	entry = entry_of(&lan, map);
 	entry.wan = *wan; /* an older flow may have a port of its own */
+	entry.from_wan = true;
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
 	entry.answered = true;
 	return flow_create(b, &entry, map, false, now_ms);
+}
+
+struct flow *flow_stream(struct bindings *b, const struct tuple *t,
+			 enum nat_side side, uint64_t now_ms)
+{
+	struct flow *flow = flow_known(b, t, side, now_ms);
+
+	if (!flow && flow_from_kernel(b, t, side, now_ms, &flow))
+		return NULL;
+	return flow;
 }
 
 void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
@@ -316,7 +338,7 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 
 	if (!seconds && (!flow || !flow->fixed))
 		return;
-	entry.wan.dst = map ? map->out.public_end : flow->wan.dst;
+	entry.wan.dst = map ? map->public_end : flow->wan.dst;
 	/* Somebody else needs it longer: another account on that port */
 	if (seconds && flow && flow->fixed &&
 	    flow->sure_until_ms >= now_ms + seconds * 1000ull)
@@ -339,6 +361,18 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	}
 	flow->fixed = entry.fixed;
 	flow->sure_until_ms = now_ms + entry.timeout_s * 1000ull;
+}
+
+void flow_end(struct bindings *b, const struct tuple *lan)
+{
+	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
+
+	if (flow)
+		flow_forget(b, flow);
+	/* In a hairpin the other end has one as well */
+	flow = flow_find(b, lan, NAT_SIDE_WAN);
+	if (flow)
+		flow_forget(b, flow);
 }
 
 void flow_gone(struct bindings *b, const struct tuple *lan)

@@ -17,31 +17,24 @@ static const struct ports *signalling_ports(const struct bindings *b)
 	return &b->conf->sip.signalling_ports;
 }
 
-static struct public_key public_key(uint8_t proto, const struct endpoint *end)
-{
-	return (struct public_key){ .public_end = *end, .proto = proto };
-}
-
-struct mapping *mapping_find_inside(const struct bindings *b, uint8_t proto,
+struct mapping *mapping_find_inside(const struct bindings *b,
 				    const struct endpoint *inside,
 				    const struct addr *public_addr)
 {
-	struct mapping_key key = { .inside = *inside,
-				   .public_addr = *public_addr,
-				   .proto = proto };
+	struct mapping_key key = { *inside, *public_addr };
 	struct mapping *map;
 
 	HASH_FIND(by_inside, b->by_inside, &key, sizeof(key), map);
 	return map;
 }
 
-struct mapping *mapping_find_public(const struct bindings *b, uint8_t proto,
+struct mapping *mapping_find_public(const struct bindings *b,
 				    const struct endpoint *public_end)
 {
-	struct public_key key = public_key(proto, public_end);
 	struct mapping *map;
 
-	HASH_FIND(by_public, b->by_public, &key, sizeof(key), map);
+	HASH_FIND(by_public, b->by_public, public_end, sizeof(*public_end),
+		  map);
 	return map;
 }
 
@@ -71,7 +64,7 @@ static void mappings_trim(struct bindings *b)
 	}
 }
 
-static struct mapping *mapping_add(struct bindings *b, uint8_t proto,
+static struct mapping *mapping_add(struct bindings *b,
 				   const struct endpoint *inside,
 				   const struct endpoint *public_end)
 {
@@ -81,13 +74,12 @@ static struct mapping *mapping_add(struct bindings *b, uint8_t proto,
 	map = calloc(1, sizeof(*map));
 	if (!map)
 		return NULL;
-	map->in = (struct mapping_key){ .inside = *inside,
-					.public_addr = public_end->addr,
-					.proto = proto };
-	map->out = public_key(proto, public_end);
+	map->in = (struct mapping_key){ *inside, public_end->addr };
+	map->public_end = *public_end;
 	map->used_ms = b->now_ms;
 	HASH_ADD(by_inside, b->by_inside, in, sizeof(map->in), map);
-	HASH_ADD(by_public, b->by_public, out, sizeof(map->out), map);
+	HASH_ADD(by_public, b->by_public, public_end, sizeof(map->public_end),
+		 map);
 	DL_APPEND(b->mappings, map);
 	if (!TABLE_HAS(map, by_inside) || !TABLE_HAS(map, by_public)) {
 		mapping_free(b, map);
@@ -100,32 +92,32 @@ static struct mapping *mapping_add(struct bindings *b, uint8_t proto,
 /* Give a mapping another public port, if no other mapping has it */
 static bool mapping_move(struct bindings *b, struct mapping *map, uint16_t port)
 {
-	struct public_key key = map->out;
+	struct endpoint end = { map->public_end.addr, port };
 
-	key.public_end.port = port;
-	if (mapping_find_public(b, key.proto, &key.public_end))
+	if (mapping_find_public(b, &end))
 		return false;
 	if (TABLE_HAS(map, by_public))
 		HASH_DELETE(by_public, b->by_public, map);
-	map->out = key;
-	HASH_ADD(by_public, b->by_public, out, sizeof(map->out), map);
+	map->public_end = end;
+	HASH_ADD(by_public, b->by_public, public_end, sizeof(map->public_end),
+		 map);
 	return true;
 }
 
-static bool port_is_free(const struct bindings *b, uint8_t proto,
-			 const struct addr *addr, uint16_t port)
+static bool port_is_free(const struct bindings *b, const struct addr *addr,
+			 uint16_t port)
 {
 	struct endpoint end = { *addr, port };
 
-	return port && !mapping_find_public(b, proto, &end) &&
-	       !b->nat->ops->is_bound(b->nat->ctx, proto, &end);
+	return port && !mapping_find_public(b, &end) &&
+	       !b->nat->ops->is_bound(b->nat->ctx, &end);
 }
 
 /* A free signalling port, @wish if it can be, else the next after it; the
  * search goes round once. 0 if all are taken.
  */
-static uint16_t choose_port(const struct bindings *b, uint8_t proto,
-			    const struct addr *addr, uint16_t wish)
+static uint16_t choose_port(const struct bindings *b, const struct addr *addr,
+			    uint16_t wish)
 {
 	const struct ports *ports = signalling_ports(b);
 	unsigned int count = ports_count(ports);
@@ -134,7 +126,7 @@ static uint16_t choose_port(const struct bindings *b, uint8_t proto,
 	for (unsigned int i = 0; i < count; i++) {
 		uint16_t port = ports_at(ports, (start + i) % count);
 
-		if (port_is_free(b, proto, addr, port))
+		if (port_is_free(b, addr, port))
 			return port;
 	}
 	return 0;
@@ -178,54 +170,60 @@ void mappings_age(struct bindings *b)
 	}
 }
 
-struct mapping *mapping_get(struct bindings *b, uint8_t proto,
-			    const struct endpoint *inside,
+struct mapping *mapping_get(struct bindings *b, const struct endpoint *inside,
 			    const struct addr *public_addr)
 {
-	struct mapping *map =
-		mapping_find_inside(b, proto, inside, public_addr);
+	struct mapping *map = mapping_find_inside(b, inside, public_addr);
 	struct endpoint public_end = { *public_addr, 0 };
 
 	if (map) {
 		mapping_touch(b, map);
 		return map;
 	}
-	public_end.port = choose_port(b, proto, public_addr, inside->port);
+	public_end.port = choose_port(b, public_addr, inside->port);
 	if (!public_end.port && reclaim(b, public_addr))
-		public_end.port =
-			choose_port(b, proto, public_addr, inside->port);
+		public_end.port = choose_port(b, public_addr, inside->port);
 	if (!public_end.port) {
 		counter_add(b->counters, COUNTER_ports_exhausted);
 		return NULL;
 	}
-	return mapping_add(b, proto, inside, &public_end);
+	return mapping_add(b, inside, &public_end);
 }
 
-struct mapping *mapping_adopt(struct bindings *b, uint8_t proto,
-			      const struct endpoint *inside,
-			      const struct endpoint *public_end)
+struct mapping *mapping_adopt(struct bindings *b, const struct endpoint *inside,
+			      const struct endpoint *public_end, bool passing)
 {
-	struct mapping *map =
-		mapping_find_inside(b, proto, inside, &public_end->addr);
+	struct mapping *map = mapping_find_inside(b, inside, &public_end->addr);
 
 	/* What packets get is the truth; the mapping follows it if it can, so
 	 * that Contact and source agree. Not one in use: its port has been
 	 * announced to others.
 	 */
-	if (map && map->out.public_end.port != public_end->port &&
-	    !map->flows && !map->holds)
+	if (map && map->public_end.port != public_end->port && !map->flows &&
+	    !map->holds)
 		mapping_move(b, map, public_end->port);
 	if (map)
 		return map;
-	if (mapping_find_public(b, proto, public_end))
-		return mapping_get(b, proto, inside, &public_end->addr);
-	return mapping_add(b, proto, inside, public_end);
+	if (mapping_find_public(b, public_end))
+		map = mapping_get(b, inside, &public_end->addr);
+	else
+		map = mapping_add(b, inside, public_end);
+	if (map)
+		map->passing = passing;
+	return map;
+}
+
+void mapping_leave(struct bindings *b, struct mapping *map)
+{
+	map->flows--;
+	if (map->passing && !map->flows && !map->holds)
+		mapping_free(b, map);
 }
 
 bool mapping_change_port(struct bindings *b, struct mapping *map)
 {
-	uint16_t port = choose_port(b, map->in.proto, &map->in.public_addr,
-				    (uint16_t)(map->out.public_end.port + 1));
+	uint16_t port = choose_port(b, &map->in.public_addr,
+				    (uint16_t)(map->public_end.port + 1));
 
 	return port && mapping_move(b, map, port);
 }
@@ -233,7 +231,7 @@ bool mapping_change_port(struct bindings *b, struct mapping *map)
 uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
 			    uint16_t wish)
 {
-	return choose_port(b, map->in.proto, &map->in.public_addr, wish);
+	return choose_port(b, &map->in.public_addr, wish);
 }
 
 void mappings_free(struct bindings *b)

@@ -80,7 +80,8 @@ static uint16_t block_reserve(struct media *m, struct port_pool *pool,
 
 /* ---- streams ---- */
 
-static bool is_reserved(const struct media *m, const struct stream_wish *wish)
+static bool is_reserved(const struct media *m,
+			const struct media_stream_wish *wish)
 {
 	const struct ports *reserved = &m->conf->media.reserved_ports;
 
@@ -91,12 +92,12 @@ static bool is_reserved(const struct media *m, const struct stream_wish *wish)
 	return wish->rtcp.port && ports_contain(reserved, wish->rtcp.port);
 }
 
-static struct stream *stream_new(struct media *m,
-				 const struct addr *public_addr,
-				 const struct stream_wish *wish)
+static struct media_stream *
+media_stream_new(struct media *m, const struct addr *public_addr,
+		 const struct media_stream_wish *wish)
 {
 	struct port_pool *pool = pool_get(m, public_addr);
-	struct stream *s = calloc(1, sizeof(*s));
+	struct media_stream *s = calloc(1, sizeof(*s));
 	uint16_t port = 0;
 
 	if (pool && s)
@@ -106,7 +107,7 @@ static struct stream *stream_new(struct media *m,
 		free(s);
 		return NULL;
 	}
-	s->in = (struct stream_key){ wish->rtp, *public_addr };
+	s->in = (struct media_stream_key){ wish->rtp, *public_addr };
 	s->public_rtp = (struct endpoint){ *public_addr, port };
 	s->pairs = wish->pairs;
 	span_copy(s->type, sizeof(s->type), wish->type);
@@ -114,18 +115,19 @@ static struct stream *stream_new(struct media *m,
 	HASH_ADD(by_public, m->by_public, public_rtp, sizeof(s->public_rtp), s);
 	if (!TABLE_HAS(s, by_inside) || !TABLE_HAS(s, by_public)) {
 		s->refs = 1;
-		stream_put(m, s);
+		media_stream_put(m, s);
 		return NULL;
 	}
 	counter_add(m->counters, COUNTER_media_mappings);
 	return s;
 }
 
-struct stream *stream_get(struct media *m, const struct addr *public_addr,
-			  const struct stream_wish *wish)
+struct media_stream *media_stream_get(struct media *m,
+				      const struct addr *public_addr,
+				      const struct media_stream_wish *wish)
 {
-	struct stream_key key = { wish->rtp, *public_addr };
-	struct stream *s;
+	struct media_stream_key key = { wish->rtp, *public_addr };
+	struct media_stream *s;
 
 	if (is_reserved(m, wish)) {
 		counter_add(m->counters, COUNTER_media_reserved_port);
@@ -133,7 +135,7 @@ struct stream *stream_get(struct media *m, const struct addr *public_addr,
 	}
 	HASH_FIND(by_inside, m->by_inside, &key, sizeof(key), s);
 	if (!s)
-		s = stream_new(m, public_addr, wish);
+		s = media_stream_new(m, public_addr, wish);
 	if (!s || s->pairs < wish->pairs)
 		return NULL;
 	s->refs++;
@@ -141,7 +143,7 @@ struct stream *stream_get(struct media *m, const struct addr *public_addr,
 	return s;
 }
 
-void stream_put(struct media *m, struct stream *stream)
+void media_stream_put(struct media *m, struct media_stream *stream)
 {
 	struct port_pool *pool = pool_get(m, &stream->public_rtp.addr);
 
@@ -159,10 +161,10 @@ void stream_put(struct media *m, struct stream *stream)
 	free(stream);
 }
 
-struct stream *stream_find_public(const struct media *m,
-				  const struct endpoint *public_rtp)
+struct media_stream *stream_find_public(const struct media *m,
+					const struct endpoint *public_rtp)
 {
-	struct stream *s;
+	struct media_stream *s;
 
 	HASH_FIND(by_public, m->by_public, public_rtp, sizeof(*public_rtp), s);
 	return s;
@@ -223,7 +225,7 @@ static struct endpoint behind(const struct media *m,
 			      const struct endpoint *remote, bool rtcp)
 {
 	struct endpoint rtp = *remote;
-	const struct stream *s;
+	const struct media_stream *s;
 
 	if (rtcp)
 		rtp.port--;
@@ -294,12 +296,12 @@ void pinhole_sweep(struct media *m, struct pinhole **list)
 	}
 }
 
-struct stream *stream_of(const struct media *m,
-			 const struct endpoint *public_end,
-			 struct endpoint *inside)
+struct media_stream *media_stream_of(const struct media *m,
+				     const struct endpoint *public_end,
+				     struct endpoint *inside)
 {
 	struct endpoint rtp = *public_end;
-	struct stream *s = stream_find_public(m, &rtp);
+	struct media_stream *s = stream_find_public(m, &rtp);
 	struct endpoint rtcp;
 
 	if (s) {
@@ -315,8 +317,8 @@ struct stream *stream_of(const struct media *m,
 	return endpoint_eq(&rtcp, public_end) ? s : NULL;
 }
 
-bool stream_admit(struct media *m, struct stream *s,
-		  const struct endpoint *inside, const struct tuple *wan)
+bool media_stream_admit(struct media *m, struct media_stream *s,
+			const struct endpoint *inside, const struct tuple *wan)
 {
 	unsigned int count = 0;
 	struct pinhole *p;

@@ -299,8 +299,7 @@ static struct mapping *inside_map(const struct registrations *regs,
 	end = (struct endpoint){ hp.addr, hostport_port(&hp) };
 	if (end.port == flow->lan.src.port)
 		return flow->map;
-	return mapping_find_inside(regs->bindings, flow->lan.proto, &end,
-				   &flow->wan.dst.addr);
+	return mapping_find_inside(regs->bindings, &end, &flow->wan.dst.addr);
 }
 
 static void ask_contact(struct registrations *regs, const struct flow *flow,
@@ -399,7 +398,8 @@ static void hold(struct registrations *regs, struct registration *reg,
 	if (!reg->peer)
 		reg->peer = peer_hold(regs->bindings, &lan.src.addr,
 				      &lan.dst.addr, now_ms);
-	if (!regs->conf->sip.keep_registrations)
+	/* A connection lives by itself */
+	if (!regs->conf->sip.keep_registrations || lan.proto != IPPROTO_UDP)
 		return;
 	hold_for(regs, reg, 0, &lan, flow->map, seconds, now_ms);
 	if (reg->map == flow->map)
@@ -416,7 +416,8 @@ static void confirm(struct registrations *regs, struct registration *reg,
 	DL_DELETE(regs->list, reg->set);
 	DL_APPEND(regs->list, reg->set);
 	timer_start(regs->wheel, &reg->timer, reg->expires_ms + GRACE_S * 1000);
-	if (addr_is_set(&regs->conf->gateway.advertised_address))
+	if (addr_is_set(&regs->conf->gateway.advertised_address) &&
+	    reg->lan.proto == IPPROTO_UDP)
 		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
 	hold(regs, reg, flow, seconds + GRACE_S, now_ms);
 }
@@ -433,7 +434,7 @@ static struct mapping *public_map(const struct registrations *regs,
 	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, shown))
 		return NULL;
 	end = (struct endpoint){ flow->wan.dst.addr, hostport_port(&hp) };
-	map = mapping_find_public(regs->bindings, flow->lan.proto, &end);
+	map = mapping_find_public(regs->bindings, &end);
 	if (!map && end.port == flow->wan.dst.port)
 		map = flow->map;
 	return map;

@@ -28,13 +28,12 @@ static struct mapping *announce(struct rewrite *rw,
 				const struct endpoint *inside)
 {
 	const struct flow *flow = rw->flow;
-	struct mapping *map = mapping_find_inside(rw->bindings, flow->lan.proto,
-						  inside, &flow->wan.dst.addr);
+	struct mapping *map =
+		mapping_find_inside(rw->bindings, inside, &flow->wan.dst.addr);
 
 	if (map || rw->announced++ >= ANNOUNCE_MAX)
 		return map;
-	return mapping_get(rw->bindings, flow->lan.proto, inside,
-			   &flow->wan.dst.addr);
+	return mapping_get(rw->bindings, inside, &flow->wan.dst.addr);
 }
 
 /* The public port of an inside host's own port. A mapping is made where the
@@ -51,13 +50,12 @@ static uint16_t public_port(struct rewrite *rw, enum site_group group,
 	if (port == flow->lan.src.port)
 		return flow->wan.dst.port;
 	if (group == SITE_GROUP_IDENTITY)
-		*map = mapping_find_inside(rw->bindings, flow->lan.proto,
-					   &inside, public_addr);
+		*map = mapping_find_inside(rw->bindings, &inside, public_addr);
 	else if (!may_announce(rw->bindings->conf, port))
 		*map = NULL;
 	else
 		*map = announce(rw, &inside);
-	return *map ? (*map)->out.public_end.port : 0;
+	return *map ? (*map)->public_end.port : 0;
 }
 
 /*
@@ -124,16 +122,15 @@ static void map_other(struct rewrite *rw, const struct site *site,
 		      const struct hostport *hp)
 {
 	struct endpoint inside = { hp->addr, hostport_port(hp) };
-	struct mapping *map =
-		mapping_find_inside(rw->bindings, rw->flow->lan.proto, &inside,
-				    &rw->flow->wan.dst.addr);
+	struct mapping *map = mapping_find_inside(rw->bindings, &inside,
+						  &rw->flow->wan.dst.addr);
 	char text[ENDPOINT_TEXT_MAX];
 	uint16_t port;
 	size_t len;
 
 	if (!map)
 		return;
-	port = map->out.public_end.port;
+	port = map->public_end.port;
 	if (!hp->port && port == SIP_PORT)
 		port = 0;
 	/* Not remembered: what counts for that host is how it writes itself */
@@ -189,7 +186,7 @@ static struct mapping *map_named(const struct rewrite *rw,
 	if (identity && undo_recall(&flow->map->memory, undo_group(rw, site),
 				    hp->port, &rw->message))
 		return flow->map;
-	map = mapping_find_public(rw->bindings, flow->lan.proto, &end);
+	map = mapping_find_public(rw->bindings, &end);
 	if (map && (site->any_host ||
 		    addr_eq(&map->in.inside.addr, &flow->lan.src.addr)))
 		return map;
@@ -218,7 +215,7 @@ static size_t inside_text(const struct rewrite *rw, enum site_group group,
 /* The inside host announces its public address by itself: nothing is ours */
 static bool knows_itself(const struct rewrite *rw, const struct mapping *map)
 {
-	uint16_t port = map->out.public_end.port;
+	uint16_t port = map->public_end.port;
 	const struct undo *undo = undo_recall(&map->memory, SITE_GROUP_CONTACT,
 					      port, &rw->message);
 

@@ -105,6 +105,8 @@ static void read_option(struct span option, struct segment *seg)
 		seg->stamped = true;
 		seg->ts_val = get32(p + 2);
 		seg->ts_ecr = get32(p + 6);
+	} else if (p[0] == TCPOPT_SACK_PERMITTED && syn) {
+		seg->sack_ok = true;
 	} else if (p[0] == TCPOPT_SACK) {
 		read_sack(option, seg);
 	} else if (p[0] == OPTION_MD5 || p[0] == OPTION_AO ||

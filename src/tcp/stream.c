@@ -804,3 +804,20 @@ bool stream_is_over(const struct stream *s)
 {
 	return s->closed || (has_ended(&s->half[0]) && has_ended(&s->half[1]));
 }
+
+bool stream_holds(const struct stream *s)
+{
+	return receiver_held(&s->half[0].in) || receiver_held(&s->half[1].in);
+}
+
+void stream_rest(struct stream *s, struct tcp_memory *memory)
+{
+	for (int i = 0; i < 2; i++) {
+		struct half *h = &s->half[i];
+
+		if (!receiver_held(&h->in) && !h->in.beyond.count)
+			buffer_free(&h->in.buf, memory);
+		if (!sender_waiting(&h->out))
+			buffer_free(&h->out.buf, memory);
+	}
+}

@@ -108,10 +108,11 @@ static void test_other_packets(void **state)
 				 COUNTER_bad_packet);
 	st->packet[9] = IPPROTO_TCP;
 	st->packet[32] = 0x50;
+	st->packet[33] = 0x10; /* of a connection that nobody saw begin */
 	assert_int_equal(
 		alg_packet(st->alg, st->packet, len, NAT_SIDE_LAN, st->now_ms)
 			.reason,
-		COUNTER_other_protocol);
+		COUNTER_not_for_us);
 	st->packet[9] = IPPROTO_ICMP;
 	assert_int_equal(
 		alg_packet(st->alg, st->packet, len, NAT_SIDE_LAN, st->now_ms)

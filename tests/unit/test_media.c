@@ -28,26 +28,27 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static struct stream *get(const char *rtp, const char *rtcp, unsigned int pairs)
+static struct media_stream *get(const char *rtp, const char *rtcp,
+				unsigned int pairs)
 {
 	struct addr pub = stage_addr("203.0.113.1");
-	struct stream_wish wish = { .rtp = stage_end(rtp),
-				    .pairs = pairs,
-				    .type = SPAN("audio") };
+	struct media_stream_wish wish = { .rtp = stage_end(rtp),
+					  .pairs = pairs,
+					  .type = SPAN("audio") };
 
 	if (rtcp)
 		wish.rtcp = stage_end(rtcp);
-	return stream_get(m, &pub, &wish);
+	return media_stream_get(m, &pub, &wish);
 }
 
-static unsigned int port(const struct stream *s)
+static unsigned int port(const struct media_stream *s)
 {
 	return s ? s->public_rtp.port : 0;
 }
 
 static void test_ports(void **state)
 {
-	struct stream *s[8];
+	struct media_stream *s[8];
 
 	(void)state;
 	/* The own port, if it can be */
@@ -77,7 +78,7 @@ static void test_ports(void **state)
 	assert_int_not_equal(port(s[6]), 16602);
 	assert_null(get("192.168.1.10:16500", NULL, 2));
 	for (int i = 0; i < 7; i++)
-		stream_put(m, s[i]);
+		media_stream_put(m, s[i]);
 	assert_null(m->by_inside);
 	assert_null(m->by_public);
 }
@@ -100,20 +101,20 @@ static void test_reserved(void **state)
 
 static void test_rest(void **state)
 {
-	struct stream *s = get("192.168.1.10:4000", NULL, 1), *next;
+	struct media_stream *s = get("192.168.1.10:4000", NULL, 1), *next;
 	unsigned int first = port(s);
 
 	(void)state;
-	stream_put(m, s);
+	media_stream_put(m, s);
 	/* What was given back is not given out at once */
 	next = get("192.168.1.11:4000", NULL, 1);
 	assert_int_not_equal(port(next), first);
-	stream_put(m, next);
+	media_stream_put(m, next);
 }
 
 static void test_exhausted(void **state)
 {
-	struct stream *s[3];
+	struct media_stream *s[3];
 	char end[32];
 
 	(void)state;
@@ -129,24 +130,25 @@ static void test_exhausted(void **state)
 	assert_int_equal(stage_count(st, COUNTER_media_exhausted), 1);
 	s[2] = get("192.168.1.10:4005", NULL, 1);
 	assert_int_equal(port(s[2]), 21001);
-	stream_put(m, s[1]);
+	media_stream_put(m, s[1]);
 	s[1] = get("192.168.1.10:4004", NULL, 1);
 	assert_int_equal(port(s[1]), 20002);
 	for (int i = 0; i < 3; i++)
-		stream_put(m, s[i]);
+		media_stream_put(m, s[i]);
 }
 
 /* RTP and RTCP on one port inside are on one port outside: RFC 5761 */
 static void test_mux(void **state)
 {
-	struct stream *s = get("192.168.1.10:4000", "192.168.1.10:4000", 1);
+	struct media_stream *s =
+		get("192.168.1.10:4000", "192.168.1.10:4000", 1);
 
 	(void)state;
 	assert_int_equal(stream_public_rtcp(s).port, port(s));
-	stream_put(m, s);
+	media_stream_put(m, s);
 	s = get("192.168.1.10:4000", "192.168.1.10:4005", 1);
 	assert_int_equal(stream_public_rtcp(s).port, port(s) + 1u);
-	stream_put(m, s);
+	media_stream_put(m, s);
 }
 
 static struct pinhole *list;

@@ -34,7 +34,7 @@ static void note(struct timer *timer, void *owner, uint64_t now_ms)
 static int set_up(void **state)
 {
 	(void)state;
-	timer_wheel_init(&wheel, &wheel, 5000500);
+	timer_wheel_init(&wheel, &wheel, 1000, 5000500);
 	memset(timers, 0, sizeof(timers));
 	memset(fired, 0, sizeof(fired));
 	for (int i = 0; i < COUNT; i++)

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_ADMISSION_H
+#define SIPALG_STATE_ADMISSION_H
+
+#include "state/binding.h"
+#include "state/connection.h"
+
+/*
+ * Which packets are ours: those between an inside host and one outside that
+ * leave by a WAN interface, at SIP ports or between hosts that are known to
+ * talk SIP; those from outside to a mapping, from who may; and those from one
+ * inside host to the public end of another. Not those of bypass.phones and
+ * bypass.peers.
+ */
+
+/**
+ * admission_flow() - The flow of a datagram
+ * @t:		Its tuple
+ * @side:	Where it came from
+ * @why:	Set where there is none: the reason
+ *
+ * Return: as flow_outbound(), flow_inbound() or flow_hairpin()
+ */
+struct flow *admission_flow(struct bindings *b, const struct tuple *t,
+			    enum nat_side side, uint64_t now_ms,
+			    enum counter *why);
+
+/**
+ * admission_connection() - The connection of a TCP packet
+ * @flags:	Of its header: it begins with a SYN, or is none of ours
+ * @from:	Set to the end that sent it
+ *
+ * Where a SYN names a port of sip.signalling_ports, on either side, its entry
+ * is made as that of a datagram would be; else the kernel's own choice is asked
+ * for when the answer comes.
+ */
+struct connection *
+admission_connection(struct bindings *b, struct connections *all,
+		     const struct tuple *t, enum nat_side side, uint8_t flags,
+		     uint64_t now_ms, int *from, enum counter *why);
+
+/** admission_adopt() - An entry that is older than this program; one that does
+ * not cross from inside to outside, or is not translated, is passed over */
+void admission_adopt(struct bindings *b, struct connections *all,
+		     const struct nat_entry *entry, uint64_t now_ms);
+
+#endif

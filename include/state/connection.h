@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef SIPALG_STATE_CONNECTION_H
+#define SIPALG_STATE_CONNECTION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/table.h"
+#include "base/timer.h"
+#include "conf/conf.h"
+#include "state/counters.h"
+#include "state/nat.h"
+#include "tcp/stream.h"
+
+/*
+ * Theory of operation
+ *
+ * A connection begins with a SYN that passes in raw PREROUTING: what NAT will
+ * make of it is known when the answer comes. Until then it has one key, the
+ * tuple on the LAN; then a second, that of its packets from the WAN. End 0 of
+ * its stream is the inside host that sends with the first one; in a hairpin
+ * the other inside host sends with the second one.
+ *
+ * A connection that was changed cannot go on without us: it is kept until it
+ * ends. Others are forgotten where there are too many.
+ */
+
+/** CONNECTION_TICK_MS - How exact retransmission timers are */
+#define CONNECTION_TICK_MS 8
+
+/**
+ * struct connection - A TCP connection that may carry SIP
+ * @lan, @wan:	As in struct nat_entry; its keys
+ * @path:	For packets of our own, by the end in whose name they go
+ * @repeat:	Runs while bytes of ours are not acknowledged
+ * @life:	When it is to be looked after, at the latest
+ */
+struct connection {
+	struct tuple lan, wan;
+	struct stream stream;
+	struct segment_path path[2];
+	struct timer repeat, life;
+	uint64_t used_ms;
+	UT_hash_handle by_lan, by_wan;
+	struct connection *prev, *next;
+};
+
+/**
+ * struct connections - All of them
+ * @memory:	What they hold, and may
+ * @msg:	Scratch
+ * @message:	A message of end @from: as struct stream_ops; @reason is what
+ *		became of it
+ * @ended:	A connection is forgotten
+ * @owner:	For these two
+ * @repeats, @lives: Wheels
+ *
+ * The list is in order of last use, the oldest first.
+ */
+struct connections {
+	const struct conf *conf;
+	const struct nat *nat;
+	struct counters *counters;
+	struct tcp_memory memory;
+	struct message *msg;
+	struct span (*message)(void *owner, const struct connection *c,
+			       int from, uint64_t now_ms, enum counter *reason);
+	void (*ended)(void *owner, const struct connection *c);
+	void *owner;
+	struct timer_wheel repeats, lives;
+	struct connection *by_lan, *by_wan, *list;
+};
+
+/** connections_init() - None yet; the caller has set all up to @owner */
+void connections_init(struct connections *all, uint64_t now_ms);
+
+/** connections_free() - Forget them as they are */
+void connections_free(struct connections *all);
+
+/** connections_abort() - Reset those that cannot go on without us */
+void connections_abort(struct connections *all, uint64_t now_ms);
+
+/**
+ * connection_find() - The connection of a packet
+ * @t:		Its tuple
+ * @side:	Where it was seen
+ * @from:	Set to the end that sent it
+ *
+ * Return: NULL if there is none
+ */
+struct connection *connection_find(const struct connections *all,
+				   const struct tuple *t, enum nat_side side,
+				   int *from);
+
+/**
+ * connection_open() - A SYN passes
+ * @lan:	Its tuple on the LAN
+ *
+ * Return: a new connection; NULL if there is no room for one
+ */
+struct connection *connection_open(struct connections *all,
+				   const struct tuple *lan, uint64_t now_ms);
+
+/** connection_attach() - What NAT made of it is known; false without memory */
+bool connection_attach(struct connections *all, struct connection *c,
+		       const struct tuple *wan);
+
+/** connection_renew() - A SYN with its ports: forget it, if it is over */
+bool connection_renew(struct connections *all, struct connection *c);
+
+/** connection_bypass() - A packet is to pass unread: its connection is
+ * forgotten. Return: false where it cannot go on without us */
+bool connection_bypass(struct connections *all, const struct tuple *t,
+		       enum nat_side side);
+
+/** connection_adopt() - One that is older than this program */
+void connection_adopt(struct connections *all, const struct nat_entry *entry,
+		      uint64_t now_ms);
+
+/**
+ * connection_packet() - A packet of it came
+ * @from:	The end that sent it
+ * @out:	Room for a packet of PACKET_MAX bytes
+ * @len:	Of STREAM_REPLACE: length of the packet in @out
+ * @reason:	What became of the last message in it, or COUNTER_tcp_segments
+ *
+ * Messages before the last one are counted here.
+ */
+enum stream_verdict connection_packet(struct connections *all,
+				      struct connection *c, int from,
+				      const struct packet *pkt, uint64_t now_ms,
+				      uint8_t *out, size_t *len,
+				      enum counter *reason);
+
+/** connections_run() - Let time pass; when connections_wait_ms() says so */
+void connections_run(struct connections *all, uint64_t now_ms);
+
+/** connections_wait_ms() - Until then nothing happens by itself; -1: ever */
+int connections_wait_ms(const struct connections *all, uint64_t now_ms);
+
+#endif

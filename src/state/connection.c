@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/connection.h"
+
+#include <stdlib.h>
+#include <utlist.h>
+
+/* A SYN that nobody answers: what systems try, and then some */
+#define OPENING_MS 130000
+/* Late packets of one that is over: RFC 9293 3.4.2, as systems have it */
+#define LINGER_MS 60000
+/* nf_conntrack_tcp_timeout_established, the kernel's default */
+#define IDLE_MS 432000000ull
+/* What all may hold, and from when on those that hold most are relieved */
+#define MEMORY_MAX ((size_t)64 << 20)
+#define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
+/* Connections looked at in search of one that can go */
+#define TRIES 64
+
+/**
+ * struct turn - One packet, or one time-out, of a connection
+ * @reason:	Of the last message
+ * @messages:	How many there were
+ */
+struct turn {
+	struct connections *all;
+	struct connection *c;
+	uint64_t now_ms;
+	enum counter reason;
+	unsigned int messages;
+};
+
+/* ---- what streams ask for ---- */
+
+static void turn_reason(struct turn *turn, enum counter reason)
+{
+	if (turn->messages++)
+		counter_add(turn->all->counters, turn->reason);
+	turn->reason = reason;
+}
+
+static struct span on_message(void *ctx, int from, const struct message *msg)
+{
+	struct turn *turn = ctx;
+	enum counter reason = COUNTER_nothing_ours;
+	struct span bytes = turn->all->message(turn->all->owner, turn->c, from,
+					       turn->now_ms, &reason);
+
+	(void)msg; /* all->msg */
+	turn_reason(turn, reason);
+	return bytes;
+}
+
+static void on_note(void *ctx, int from, enum stream_note note,
+		    enum message_status status)
+{
+	static const enum counter counters[] = {
+		[STREAM_BLANK] = COUNTER_keepalive,
+		[STREAM_LONG] = COUNTER_too_long,
+		[STREAM_ALIEN] = COUNTER_not_sip,
+		[STREAM_NO_MEMORY] = COUNTER_tcp_no_memory,
+		[STREAM_CHANGED] = COUNTER_tcp_changed,
+		[STREAM_RESET] = COUNTER_tcp_resets,
+		[STREAM_GIVEN_UP] = COUNTER_tcp_given_up,
+	};
+	struct turn *turn = ctx;
+	const struct nat *nat = turn->all->nat;
+
+	(void)from;
+	if (note == STREAM_BROKEN)
+		turn_reason(turn, counter_of_message(status));
+	else if (note < STREAM_NO_MEMORY)
+		turn_reason(turn, counters[note]);
+	else
+		counter_add(turn->all->counters, counters[note]);
+	/* Not by nat_...(): what was changed once is carried to its end, also
+	 * where gateway.mode says observe meanwhile
+	 */
+	if (note == STREAM_CHANGED &&
+	    nat->ops->set_liberal(nat->ctx, &turn->c->lan))
+		counter_add(turn->all->counters, COUNTER_conntrack_errors);
+	if (note == STREAM_RESET)
+		nat->ops->remove(nat->ctx, &turn->c->lan);
+}
+
+static void on_send(void *ctx, int from, const struct segment *seg)
+{
+	uint8_t packet[SEGMENT_HEADER + PACKET_MAX];
+	struct turn *turn = ctx;
+	struct connection *c = turn->c;
+	const struct nat *nat = turn->all->nat;
+	struct segment_path path = c->path[from];
+	size_t len;
+
+	/* As it leaves, NAT done: the way back of what end 0 or 1 sends */
+	path.tuple = tuple_reverse(from ? &c->lan : &c->wan);
+	len = segment_build(&path, seg, packet);
+	counter_add(turn->all->counters, COUNTER_tcp_own_packets);
+	if (nat->ops->send(nat->ctx, packet, len))
+		counter_add(turn->all->counters, COUNTER_tcp_send_errors);
+}
+
+static struct stream_env env_of(struct turn *turn)
+{
+	static const struct stream_ops ops = { on_message, on_note, on_send };
+	struct connections *all = turn->all;
+
+	return (struct stream_env){
+		.ops = &ops,
+		.ctx = turn,
+		.memory = &all->memory,
+		.msg = all->msg,
+		.max_message = all->conf->sip.max_message,
+		.dry = all->nat->dry,
+		.now_ms = turn->now_ms,
+	};
+}
+
+/* ---- beginning and end ---- */
+
+static void connection_free(struct connections *all, struct connection *c)
+{
+	all->ended(all->owner, c);
+	timer_stop(&all->repeats, &c->repeat);
+	timer_stop(&all->lives, &c->life);
+	stream_free(&c->stream, &all->memory);
+	if (TABLE_HAS(c, by_lan))
+		HASH_DELETE(by_lan, all->by_lan, c);
+	if (TABLE_HAS(c, by_wan))
+		HASH_DELETE(by_wan, all->by_wan, c);
+	DL_DELETE(all->list, c);
+	free(c);
+}
+
+void connections_free(struct connections *all)
+{
+	while (all->list)
+		connection_free(all, all->list);
+}
+
+void connections_abort(struct connections *all, uint64_t now_ms)
+{
+	struct connection *c;
+
+	DL_FOREACH (all->list, c) {
+		struct turn turn = { .all = all, .c = c, .now_ms = now_ms };
+		struct stream_env env = env_of(&turn);
+
+		stream_abort(&c->stream, &env);
+	}
+}
+
+static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms);
+static void on_life(struct timer *timer, void *owner, uint64_t now_ms);
+
+void connections_init(struct connections *all, uint64_t now_ms)
+{
+	all->memory.limit = MEMORY_MAX;
+	timer_wheel_init(&all->repeats, all, CONNECTION_TICK_MS, now_ms);
+	timer_wheel_init(&all->lives, all, 1000, now_ms);
+}
+
+/* The oldest that can go without harm */
+static bool make_room(struct connections *all)
+{
+	struct connection *c = all->list;
+
+	for (int i = 0; i < TRIES && c; i++, c = c->next) {
+		if (c->stream.changed && !stream_is_over(&c->stream))
+			continue;
+		counter_add(all->counters, COUNTER_tcp_evicted);
+		connection_free(all, c);
+		return true;
+	}
+	return false;
+}
+
+struct connection *connection_open(struct connections *all,
+				   const struct tuple *lan, uint64_t now_ms)
+{
+	struct connection *c;
+
+	if (HASH_CNT(by_lan, all->by_lan) >= all->conf->limits.flows &&
+	    !make_room(all))
+		return NULL;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return NULL;
+	c->lan = *lan;
+	c->used_ms = now_ms;
+	c->repeat.fire = on_repeat;
+	c->life.fire = on_life;
+	DL_APPEND(all->list, c);
+	HASH_ADD(by_lan, all->by_lan, lan, sizeof(c->lan), c);
+	if (!TABLE_HAS(c, by_lan)) {
+		connection_free(all, c);
+		return NULL;
+	}
+	timer_start(&all->lives, &c->life, now_ms + OPENING_MS);
+	counter_add(all->counters, COUNTER_tcp_connections);
+	return c;
+}
+
+bool connection_attach(struct connections *all, struct connection *c,
+		       const struct tuple *wan)
+{
+	struct connection *old;
+
+	if (TABLE_HAS(c, by_wan)) {
+		if (tuple_eq(&c->wan, wan))
+			return true;
+		HASH_DELETE(by_wan, all->by_wan, c);
+		c->by_wan.tbl = NULL;
+	}
+	/* The kernel gave its place to this one */
+	HASH_FIND(by_wan, all->by_wan, wan, sizeof(*wan), old);
+	if (old)
+		connection_free(all, old);
+	c->wan = *wan;
+	HASH_ADD(by_wan, all->by_wan, wan, sizeof(c->wan), c);
+	return TABLE_HAS(c, by_wan);
+}
+
+bool connection_renew(struct connections *all, struct connection *c)
+{
+	if (!stream_is_over(&c->stream))
+		return false;
+	connection_free(all, c);
+	return true;
+}
+
+void connection_adopt(struct connections *all, const struct nat_entry *entry,
+		      uint64_t now_ms)
+{
+	struct connection *c = connection_open(all, &entry->lan, now_ms);
+
+	if (!c)
+		return;
+	stream_adopt(&c->stream, entry->tcp_wscale);
+	if (!connection_attach(all, c, &entry->wan))
+		connection_free(all, c);
+}
+
+/* ---- packets ---- */
+
+struct connection *connection_find(const struct connections *all,
+				   const struct tuple *t, enum nat_side side,
+				   int *from)
+{
+	struct connection *c = NULL;
+
+	*from = 0;
+	if (side == NAT_SIDE_LAN)
+		HASH_FIND(by_lan, all->by_lan, t, sizeof(*t), c);
+	if (!c) {
+		*from = 1;
+		HASH_FIND(by_wan, all->by_wan, t, sizeof(*t), c);
+	}
+	return c;
+}
+
+bool connection_bypass(struct connections *all, const struct tuple *t,
+		       enum nat_side side)
+{
+	int from;
+	struct connection *c = connection_find(all, t, side, &from);
+
+	if (c && c->stream.changed && !stream_is_over(&c->stream))
+		return false;
+	if (c)
+		connection_free(all, c);
+	return true;
+}
+
+/* Half messages by the thousand must not take the memory from whole ones */
+static void relieve(struct connections *all, struct turn *turn)
+{
+	struct connection *c = all->list;
+	struct stream_env env;
+
+	for (int i = 0; i < TRIES && c; i++, c = c->next) {
+		if (all->memory.used < MEMORY_HIGH)
+			return;
+		if (!stream_holds(&c->stream))
+			continue;
+		turn->c = c;
+		env = env_of(turn);
+		counter_add(all->counters, COUNTER_tcp_no_memory);
+		stream_plain(&c->stream, &env);
+	}
+}
+
+static void schedule(struct connections *all, struct connection *c)
+{
+	uint64_t due_ms = stream_due_ms(&c->stream);
+
+	/* One that ends early is only started again */
+	if (due_ms && (!c->repeat.running || due_ms < c->repeat.due_ms))
+		timer_start(&all->repeats, &c->repeat, due_ms);
+}
+
+enum stream_verdict connection_packet(struct connections *all,
+				      struct connection *c, int from,
+				      const struct packet *pkt, uint64_t now_ms,
+				      uint8_t *out, size_t *len,
+				      enum counter *reason)
+{
+	struct turn turn = { .all = all,
+			     .c = c,
+			     .now_ms = now_ms,
+			     .reason = COUNTER_tcp_segments };
+	struct stream_env env = env_of(&turn);
+	struct segment in, changed;
+	enum stream_verdict verdict;
+	long n = 0;
+
+	*reason = COUNTER_bad_packet;
+	if (segment_parse(pkt, &in))
+		return STREAM_PASS;
+	segment_path_read(pkt, &c->path[from]);
+	c->used_ms = now_ms;
+	DL_DELETE(all->list, c);
+	DL_APPEND(all->list, c);
+	verdict = stream_segment(&c->stream, &env, from, &in, &changed);
+	if (verdict == STREAM_REPLACE) {
+		n = segment_rewrite(pkt, &changed, out);
+		if (n < 0)
+			verdict = STREAM_DROP; /* it will be repeated */
+	}
+	*len = (size_t)n;
+	*reason = turn.reason;
+	schedule(all, c);
+	if (all->memory.used >= MEMORY_HIGH)
+		relieve(all, &turn);
+	return verdict;
+}
+
+/* ---- time ---- */
+
+static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	struct connections *all = owner;
+	struct turn turn = {
+		.all = all,
+		.c = TIMER_OBJECT(timer, struct connection, repeat),
+		.now_ms = now_ms,
+	};
+	struct stream_env env = env_of(&turn);
+
+	stream_timeout(&turn.c->stream, &env);
+	schedule(all, turn.c);
+}
+
+static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	struct connection *c = TIMER_OBJECT(timer, struct connection, life);
+	struct connections *all = owner;
+	bool opening = !TABLE_HAS(c, by_wan);
+	uint64_t idle_ms = opening			? OPENING_MS
+			   : stream_is_over(&c->stream) ? LINGER_MS
+							: IDLE_MS;
+
+	if (c->used_ms + idle_ms <= now_ms) {
+		connection_free(all, c);
+		return;
+	}
+	stream_rest(&c->stream, &all->memory);
+	timer_start(&all->lives, timer, now_ms + LINGER_MS);
+}
+
+void connections_run(struct connections *all, uint64_t now_ms)
+{
+	timer_run(&all->repeats, now_ms);
+	timer_run(&all->lives, now_ms);
+}
+
+int connections_wait_ms(const struct connections *all, uint64_t now_ms)
+{
+	return timer_wait_ms(&all->repeats, now_ms);
+}
