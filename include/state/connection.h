@@ -53,6 +53,7 @@ struct connection {
  *		became of it
  * @ended:	A connection is forgotten
  * @owner:	For these two
+ * @offline:	As in struct stream_env
  * @repeats, @lives: Wheels
  *
  * The list is in order of last use, the oldest first.
@@ -67,6 +68,7 @@ struct connections {
 			       int from, uint64_t now_ms, enum counter *reason);
 	void (*ended)(void *owner, const struct connection *c);
 	void *owner;
+	bool offline;
 	struct timer_wheel repeats, lives;
 	struct connection *by_lan, *by_wan, *list;
 };

@@ -51,6 +51,7 @@
 	X(tcp_resets, "Changed TCP connections that were reset")               \
 	X(tcp_given_up, "Of these, those whose other end did not answer")      \
 	X(tcp_no_memory, "TCP connections no longer read: no room for them")   \
+	X(tcp_unseen, "TCP connections no longer read: bytes passed unseen")   \
 	X(tcp_evicted, "TCP connections forgotten: limits.flows")              \
 	X(conntrack_errors, "Requests that conntrack refused")                 \
 	X(values_in_doubt, "Values on which two parsers differ, left alone")   \

@@ -100,6 +100,12 @@ void sender_passed(struct sender *s, uint64_t now_ms);
 /** sender_restart() - The retransmission timer, if it runs */
 void sender_restart(struct sender *s, uint64_t now_ms);
 
+/** sender_open() - There is no limit to what may be sent now */
+void sender_open(struct sender *s);
+
+/** sender_delivered() - What was sent has arrived */
+void sender_delivered(struct sender *s);
+
 /** sender_repeat() - Send again what has been under way longest */
 void sender_repeat(struct sender *s);
 

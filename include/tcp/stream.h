@@ -105,6 +105,7 @@ enum stream_note {
 	STREAM_LONG, /* a message is too long to be read */
 	STREAM_ALIEN, /* not SIP: plain from now on */
 	STREAM_BROKEN, /* SIP without an end: plain from now on */
+	STREAM_UNSEEN, /* bytes passed that we did not see: plain */
 	STREAM_NO_MEMORY, /* plain, or reset, for want of memory */
 	STREAM_CHANGED, /* the first change: conntrack must not judge numbers */
 	STREAM_RESET, /* it was reset: conntrack has not seen it */
@@ -131,6 +132,8 @@ struct stream_ops {
  * @msg:	Scratch
  * @max_message: Longest message read, bytes
  * @dry:	Change nothing in a connection that is not changed yet
+ * @offline:	Packets are of a capture: acknowledgements are those of the
+ *		bytes as they were, and nothing waits for one
  */
 struct stream_env {
 	const struct stream_ops *ops;
@@ -138,7 +141,7 @@ struct stream_env {
 	struct tcp_memory *memory;
 	struct message *msg;
 	size_t max_message;
-	bool dry;
+	bool dry, offline;
 	uint64_t now_ms;
 };
 

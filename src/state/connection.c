@@ -57,6 +57,7 @@ static void on_note(void *ctx, int from, enum stream_note note,
 		[STREAM_BLANK] = COUNTER_keepalive,
 		[STREAM_LONG] = COUNTER_too_long,
 		[STREAM_ALIEN] = COUNTER_not_sip,
+		[STREAM_UNSEEN] = COUNTER_tcp_unseen,
 		[STREAM_NO_MEMORY] = COUNTER_tcp_no_memory,
 		[STREAM_CHANGED] = COUNTER_tcp_changed,
 		[STREAM_RESET] = COUNTER_tcp_resets,
@@ -68,7 +69,7 @@ static void on_note(void *ctx, int from, enum stream_note note,
 	(void)from;
 	if (note == STREAM_BROKEN)
 		turn_reason(turn, counter_of_message(status));
-	else if (note < STREAM_NO_MEMORY)
+	else if (note < STREAM_UNSEEN)
 		turn_reason(turn, counters[note]);
 	else
 		counter_add(turn->all->counters, counters[note]);
@@ -111,6 +112,7 @@ static struct stream_env env_of(struct turn *turn)
 		.msg = all->msg,
 		.max_message = all->conf->sip.max_message,
 		.dry = all->nat->dry,
+		.offline = all->offline,
 		.now_ms = turn->now_ms,
 	};
 }

@@ -315,6 +315,18 @@ void sender_passed(struct sender *s, uint64_t now_ms)
 	s->due_ms = sender_is_done(s) ? 0 : now_ms + s->rto_ms;
 }
 
+void sender_open(struct sender *s)
+{
+	s->edge = s->end + s->fin;
+	s->cwnd = CWND_MAX;
+}
+
+void sender_delivered(struct sender *s)
+{
+	forget(s, s->nxt);
+	s->due_ms = s->timed_ms = 0;
+}
+
 void sender_restart(struct sender *s, uint64_t now_ms)
 {
 	if (s->due_ms)

@@ -126,12 +126,16 @@ static bool send_all_but_last(struct stream *s, const struct stream_env *env,
 
 	if (s->stamped && options < STAMP_LEN)
 		options = STAMP_LEN;
+	if (env->offline)
+		sender_open(out);
 	while (sender_next(out, options, &seg, env->now_ms)) {
 		if (have)
 			send_own(s, env, from, last);
 		*last = seg;
 		have = true;
 	}
+	if (env->offline)
+		sender_delivered(out);
 	return have;
 }
 
@@ -256,11 +260,16 @@ static bool put_message(struct stream *s, const struct stream_env *env,
  * sender has been told that it arrived, it is ours to deliver; else it passes
  * with the packets that carry it.
  */
-static bool end_reading(struct half *h, const struct stream_env *env,
-			struct span rest)
+static bool end_reading(struct stream *s, struct half *h,
+			const struct stream_env *env, struct span rest)
 {
 	bool ok = true;
 
+	if (!s->changed) {
+		h->reading = h->begun = false;
+		half_free(h, env->memory);
+		return true;
+	}
 	if (!h->reading || h->out.fin)
 		return true;
 	if (rest.len && !seq_before(h->in.base, h->acked))
@@ -279,8 +288,8 @@ static void end_stream(struct stream *s, const struct stream_env *env, int from,
 	struct half *other = &s->half[!from];
 	struct span held = { other->in.buf.ptr, receiver_held(&other->in) };
 
-	if (end_reading(&s->half[from], env, rest) &&
-	    end_reading(other, env, held))
+	if (end_reading(s, &s->half[from], env, rest) &&
+	    end_reading(s, other, env, held))
 		return;
 	note(env, from, STREAM_NO_MEMORY);
 	stream_abort(s, env);
@@ -450,6 +459,20 @@ static bool take_data(struct stream *s, const struct stream_env *env, int from,
 	return false;
 }
 
+/* What the receiver of @h would have said, had it got what left instead of what
+ * was captured
+ */
+static uint32_t live_ack(const struct half *h, uint32_t ack)
+{
+	int32_t beyond = seq_diff(ack, received(h));
+
+	if (!h->begun || seq_before(ack, h->first))
+		return ack;
+	if (!h->reading)
+		return seq_before(ack, h->last_in) ? h->out.una : shift(h, ack);
+	return beyond < 0 ? h->out.una : h->out.nxt + (uint32_t)beyond;
+}
+
 /* What the packet says of the bytes that the other end sent */
 static void take_ack(struct stream *s, const struct stream_env *env, int from,
 		     const struct segment *in)
@@ -586,6 +609,19 @@ static bool is_dry(struct stream *s, const struct stream_env *env)
 	return s->watched;
 }
 
+/* Bytes are acknowledged that never came by: they took another way, or are
+ * missing in a capture
+ */
+static bool is_unseen(const struct stream *s, const struct stream_env *env,
+		      int from, const struct segment *in)
+{
+	const struct half *back = &s->half[!from];
+
+	return back->reading && in->flags & TH_ACK &&
+	       (!s->changed || env->offline) &&
+	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
+}
+
 static enum stream_verdict exchange(struct stream *s,
 				    const struct stream_env *env, int from,
 				    const struct segment *in,
@@ -595,6 +631,10 @@ static enum stream_verdict exchange(struct stream *s,
 	enum stream_verdict verdict;
 	bool tell, told;
 
+	if (is_unseen(s, env, from, in)) {
+		note(env, from, STREAM_UNSEEN);
+		stream_plain(s, env);
+	}
 	take_ack(s, env, from, in);
 	if (s->changed && is_keepalive(h, in)) {
 		*out = *in;
@@ -755,6 +795,8 @@ enum stream_verdict stream_segment(struct stream *s,
 				   const struct segment *in,
 				   struct segment *out)
 {
+	struct segment live;
+
 	if (in->flags & TH_SYN)
 		return handshake(s, env, from, in, out);
 	if (in->sealed && !s->changed)
@@ -765,6 +807,11 @@ enum stream_verdict stream_segment(struct stream *s,
 		return refuse(s, env, from, in);
 	if (in->flags & TH_RST)
 		return reset(s, env, from, in, out);
+	if (env->offline) {
+		live = *in;
+		live.ack = live_ack(&s->half[!from], in->ack);
+		in = &live;
+	}
 	remember(s, from, in);
 	pick_up(s, env, from, in);
 	return exchange(s, env, from, in, out);
