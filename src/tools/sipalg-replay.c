@@ -25,6 +25,9 @@
 /** FRAME_MAX - The longest frame libpcap reads, bytes */
 #define FRAME_MAX 262144
 
+/** LINK_MAX - The longest link header we know, VLAN tags included */
+#define LINK_MAX 64
+
 /* Ethernet types; the field is the same in cooked captures */
 #define TYPE_IP4 0x0800
 #define TYPE_IP6 0x86dd
@@ -37,6 +40,8 @@
  * @public_addr: --public, one a family; .byte zero where not given
  * @link:	Link type of the capture (DLT_...)
  * @n:		Number of the packet in hand, from 1
+ * @edits:	What was changed in its messages
+ * @link_header, @link_len, @side: Of the last frame that was queued
  * @frame:	What is written
  */
 struct replay {
@@ -50,6 +55,11 @@ struct replay {
 	pcap_dumper_t *out;
 	int link;
 	uint64_t n;
+	json_t *edits;
+	struct pcap_pkthdr header;
+	uint8_t link_header[LINK_MAX];
+	size_t link_len;
+	enum nat_side side;
 	uint8_t frame[FRAME_MAX + PACKET_MAX];
 };
 
@@ -93,6 +103,9 @@ static const char help[] =
 	"    UDP and TCP from inside to outside; their timeouts follow the "
 	"time\n"
 	"    stamps of the packets;\n"
+	"  - TCP: the same reassembly, with segments of the daemon's own; each "
+	"is\n"
+	"    taken to arrive, and no retransmission is made up;\n"
 	"  - NAT by these entries: source of outbound, destination of inbound\n"
 	"    packets, media included, with right lengths and checksums.\n"
 	"Not simulated: the firewall, routing, fragments and defragmentation, "
@@ -216,37 +229,80 @@ static json_t *text_of(struct span s)
 		    : json_string(log_escape(escaped, sizeof(escaped), s));
 }
 
-static json_t *edits_of(const struct replay *r, const struct decision *d)
+/* A message was read: in observe mode its edits are what would be done */
+static void on_message(void *arg, enum counter reason)
 {
+	struct replay *r = arg;
 	const struct edit_list *list = &r->alg->edits;
-	json_t *edits = json_array();
 
-	/* In observe mode they are what would have been done */
-	if (!d->data && d->reason != COUNTER_observed)
-		return edits;
+	if (reason != COUNTER_rewritten && reason != COUNTER_observed)
+		return;
 	for (unsigned int i = 0; i < list->count; i++) {
 		const struct edit *e = &list->edit[i];
 
-		json_array_append_new(edits,
+		json_array_append_new(r->edits,
 				      json_pack("{s:s, s:o, s:o}", "site",
 						e->site, "old", text_of(e->old),
 						"new", text_of(e->text)));
 	}
-	return edits;
 }
 
-static void put_json(const struct replay *r, const struct decision *d)
+static void put_json(struct replay *r, const struct decision *d)
 {
 	const char *action = d->drop   ? "dropped"
 			     : d->data ? "rewritten"
 				       : "untouched";
-	json_t *line = json_pack(
-		"{s:I, s:s, s:s, s:o}", "n", (json_int_t)r->n, "action", action,
-		"reason", counter_name(d->reason), "edits", edits_of(r, d));
+	json_t *line = json_pack("{s:I, s:s, s:s, s:o}", "n", (json_int_t)r->n,
+				 "action", action, "reason",
+				 counter_name(d->reason), "edits", r->edits);
 
 	json_dumpf(line, stdout, JSON_COMPACT);
 	putchar('\n');
 	json_decref(line);
+	r->edits = json_array();
+}
+
+/*
+ * A packet of the daemon's own, as it leaves. It gets the link header of the
+ * frame at hand; Ethernet's addresses change places if it goes the other way.
+ */
+static void on_sent(void *arg, const void *packet, size_t len)
+{
+	struct replay *r = arg;
+	struct pcap_pkthdr h = r->header;
+	struct packet pkt;
+	bool outwards;
+
+	memcpy(r->frame, r->link_header, r->link_len);
+	memcpy(r->frame + r->link_len, packet, len);
+	if (packet_parse(packet, len, &pkt) == PACKET_OK &&
+	    r->link == DLT_EN10MB) {
+		outwards = !simnat_ops.is_inside(&r->sim, &pkt.tuple.dst.addr);
+		if (outwards != (r->side == NAT_SIDE_LAN)) {
+			memcpy(r->frame, r->link_header + 6, 6);
+			memcpy(r->frame + 6, r->link_header, 6);
+		}
+	}
+	h.caplen = h.len = (bpf_u_int32)(r->link_len + len);
+	pcap_dump((u_char *)r->out, &h, r->frame);
+}
+
+/* A connection that began before the capture is like one that is older than
+ * the daemon
+ */
+static void adopt(struct replay *r, const struct packet *pkt,
+		  enum nat_side side)
+{
+	struct nat_entry entry;
+	struct tuple to;
+
+	if (pkt->tuple.proto != IPPROTO_TCP || side != NAT_SIDE_LAN ||
+	    packet_tcp_flags(pkt) & TH_SYN ||
+	    !simnat_ops.find(&r->sim, &pkt->tuple, side, &entry))
+		return;
+	if (!simnat_pass(&r->sim, side, &pkt->tuple, &to) &&
+	    !simnat_ops.find(&r->sim, &pkt->tuple, side, &entry))
+		alg_adopt(r->alg, &entry, r->sim.now_ms);
 }
 
 static struct decision decide(struct replay *r, const uint8_t *data, size_t len)
@@ -259,7 +315,9 @@ static struct decision decide(struct replay *r, const uint8_t *data, size_t len)
 		if (!simnat_is_queued(&r->sim, &r->conf, side, &pkt.tuple))
 			return (struct decision){ .reason =
 							  COUNTER_not_for_us };
+		adopt(r, &pkt, side);
 	}
+	r->side = side;
 	return alg_packet(r->alg, data, len, side, r->sim.now_ms);
 }
 
@@ -269,10 +327,14 @@ static void replay_frame(struct replay *r, const struct pcap_pkthdr *header,
 	struct decision d = { .reason = COUNTER_other_protocol };
 	size_t at;
 
-	if (find_ip(r->link, frame, header->caplen, &at))
+	r->header = *header;
+	if (find_ip(r->link, frame, header->caplen, &at)) {
+		r->link_len = at < LINK_MAX ? at : 0;
+		memcpy(r->link_header, frame, r->link_len);
 		d = decide(r, frame + at, header->caplen - at);
-	else
+	} else {
 		at = header->caplen; /* nothing in it to translate */
+	}
 	if (r->json)
 		put_json(r, &d);
 	if (!d.drop)
@@ -290,6 +352,19 @@ static void set_time(struct replay *r, const struct pcap_pkthdr *header)
 	simnat_set_now(&r->sim, now_ms);
 	if (r->alg && r->sim.now_ms / 1000 != last_s)
 		alg_tick(r->alg, r->sim.now_ms);
+	if (r->alg)
+		alg_run(r->alg, r->sim.now_ms);
+}
+
+static bool begin(struct replay *r)
+{
+	r->alg = alg_new(&r->conf, &simnat_ops, &r->sim, r->sim.now_ms);
+	r->edits = json_array();
+	if (!r->alg || !r->edits)
+		return false;
+	r->alg->connections.offline = true;
+	r->alg->listener = (struct alg_listener){ on_message, r };
+	return true;
 }
 
 static int replay(struct replay *r)
@@ -304,10 +379,7 @@ static int replay(struct replay *r)
 			return complain("%s: packet %" PRIu64 " is too long",
 					r->in_path, r->n);
 		set_time(r, header);
-		if (!r->alg)
-			r->alg = alg_new(&r->conf, &simnat_ops, &r->sim,
-					 r->sim.now_ms);
-		if (!r->alg)
+		if (!r->alg && !begin(r))
 			return complain("%s", strerror(ENOMEM));
 		replay_frame(r, header, frame);
 	}
@@ -422,6 +494,8 @@ static int set_up(struct replay *r)
 	if (witness_init())
 		return complain("libosip2 does not start");
 	simnat_init(&r->sim);
+	r->sim.sent = on_sent;
+	r->sim.sent_arg = r;
 	set_inside(r);
 	return set_public(r);
 }
@@ -429,6 +503,7 @@ static int set_up(struct replay *r)
 static void clean_up(struct replay *r)
 {
 	alg_free(r->alg);
+	json_decref(r->edits);
 	simnat_free(&r->sim);
 	if (r->out)
 		pcap_dump_close(r->out);
