@@ -6,6 +6,7 @@ import socket
 import struct
 
 from lib.sniffer import ones_sum
+from lib.tcpref import split
 
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 TCP = 6
@@ -74,6 +75,37 @@ def check(sniffer):
         assert ones_sum(pseudo + packet.data) == 0xFFFF, (
             f"{sniffer.interface}: TCP checksum: {Segment(packet)} "
             f"{packet.raw.hex()}")
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamMessage:
+    """A SIP message out of a stream; src and so on as Datagram has them."""
+    payload: bytes
+    src: str
+    sport: int
+    dst: str
+    dport: int
+
+
+def messages(sniffer, **match):
+    """SIP messages over TCP, by connection; of each from its first segment
+    seen on. match: as for segments()."""
+    streams = {}
+    for s in segments(sniffer, **match):
+        stream = streams.setdefault((s.src, s.sport, s.dst, s.dport), {})
+        if s.payload:
+            stream.setdefault(s.seq, s.payload)
+    return [StreamMessage(part, *key) for key, stream in streams.items()
+            for kind, part in split(_join(stream)) if kind == "message"]
+
+
+def _join(stream):
+    """{sequence number: payload} as bytes, up to the first gap."""
+    data, at = b"", next(iter(stream), 0)
+    while at in stream:
+        data += stream[at]
+        at = (at + len(stream[at])) & 0xFFFFFFFF
+    return data
 
 
 def repeated(sniffer, **match):

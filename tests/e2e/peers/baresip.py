@@ -64,13 +64,16 @@ class Phone:
     user, domain: its SIP address; the domain is registrar and proxy too.
     tone_hz: the tone it plays. answer: "auto" or "manual".
     control_port: for baresips that share a namespace.
+    transport: "udp" or "tcp".
     """
 
     def __init__(self, namespace, directory, address, user, domain, tone_hz,
-                 answer="auto", sip_port=5060, control_port=CONTROL_PORT):
+                 answer="auto", sip_port=5060, control_port=CONTROL_PORT,
+                 transport="udp"):
         self.namespace = namespace
         self.address = address
-        self.uri = f"sip:{user}@{domain}"
+        self.uri = f"sip:{user}@{domain}" + (
+            ";transport=tcp" if transport == "tcp" else "")
         self.tone_hz = tone_hz
         self._account = (f"<{self.uri}>;regint=600;answermode={answer};"
                          "audio_codecs=PCMU")

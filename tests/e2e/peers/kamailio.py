@@ -14,20 +14,26 @@ STOP_S = 5
 
 
 class Kamailio:
-    """One running kamailio; its log is directory/kamailio.log."""
+    """One running kamailio; its log is directory/kamailio.log.
 
-    def __init__(self, namespace, directory, address, port=5060):
+    transport: "udp" or "tcp".
+    """
+
+    def __init__(self, namespace, directory, address, port=5060,
+                 transport="udp"):
         self.namespace = namespace
         self.address, self.port = address, port
+        self._transport = transport
         self._log = pathlib.Path(directory) / "kamailio.log"
         self._process = None
 
     def start(self):
         """Start and wait until its socket is there."""
+        with_tcp = ["-A", "WITH_TCP"] if self._transport == "tcp" else []
         with open(self._log, "wb") as log:
             self._process = self.namespace.popen(
-                ["kamailio", "-DD", "-E", "-f", CONFIG,
-                 "-l", f"udp:{self.address}:{self.port}"],
+                ["kamailio", "-DD", "-E", "-f", CONFIG, *with_tcp,
+                 "-l", f"{self._transport}:{self.address}:{self.port}"],
                 stdout=log, stderr=log, start_new_session=True)
         end = time.monotonic() + START_S
         while not self._listens():
@@ -37,9 +43,10 @@ class Kamailio:
         return self
 
     def _listens(self):
-        """Its socket is in /proc/net/udp (address in host byte order)."""
+        """Its socket is in /proc/net (address in host byte order)."""
         host = socket.inet_aton(self.address)[::-1].hex().upper()
-        return f"{host}:{self.port:04X}" in self.namespace.read("udp")
+        return f"{host}:{self.port:04X}" in self.namespace.read(
+            self._transport)
 
     def log(self):
         return self._log.read_text(errors="replace")

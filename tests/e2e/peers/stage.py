@@ -20,10 +20,10 @@ class Stage:
     """A phone inside; a provider and another phone outside.
 
     net: a lib.gateway.Net; directory: for files, empty. answer: of the other
-    phone. phone, other, proxy: what runs.
+    phone. transport: of SIP. phone, other, proxy: what runs.
     """
 
-    def __init__(self, net, directory, answer="auto"):
+    def __init__(self, net, directory, answer="auto", transport="udp"):
         self.net = net
         directory = pathlib.Path(directory)
         # baresip announces its own address in SDP but leaves the source of
@@ -31,13 +31,14 @@ class Stage:
         net.prov.ip(f"route replace {PUBLIC}/32 dev eth0 src {MEDIA}")
         self._things = contextlib.ExitStack()
         try:
-            self.proxy = self._start(Kamailio(net.prov, directory, PROXY))
+            self.proxy = self._start(Kamailio(
+                net.prov, directory, PROXY, transport=transport))
             self.phone = self._start(Phone(
                 net.phone, directory / "phone", ALICE, "alice", PROXY,
-                PHONE_HZ))
+                PHONE_HZ, transport=transport))
             self.other = self._start(Phone(
                 net.prov, directory / "other", MEDIA, "bob", PROXY,
-                OTHER_HZ, answer))
+                OTHER_HZ, answer, transport=transport))
         except BaseException:
             self.close()
             raise

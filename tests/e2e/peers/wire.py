@@ -5,6 +5,7 @@ import dataclasses
 import re
 import struct
 
+from lib import tcpwire
 from lib.gateway import PUBLIC
 
 # Everything that may differ between the two sides of the gateway.
@@ -83,7 +84,8 @@ def crossed(origin, destination, kind, with_sdp=False, **match):
 def _messages(sniffer, **match):
     return [Message(d.payload.decode("utf-8", "replace"),
                     (d.src, d.sport), (d.dst, d.dport))
-            for d in sniffer.datagrams(**match)
+            for d in [*sniffer.datagrams(**match),
+                      *tcpwire.messages(sniffer, **match)]
             if b"SIP/2.0" in d.payload.partition(b"\r\n")[0]]
 
 
