@@ -17,6 +17,7 @@
  * @queues:	All that the rules may choose from; one thread serves them
  * @now_ms:	Monotonic time; read once a wake-up
  * @started_ms:	When it began
+ * @drop_overflow: Queues that are full drop; else packets pass unread
  */
 struct daemon {
 	const char *conf_path;
@@ -28,7 +29,7 @@ struct daemon {
 	struct control control;
 	int epoll, signals, ticks;
 	uint64_t now_ms, started_ms;
-	bool stop;
+	bool stop, drop_overflow;
 };
 
 /**

@@ -64,6 +64,15 @@ void queue_close(struct queue *queue);
 
 int queue_fd(const struct queue *queue);
 
+/**
+ * queue_set_fail_open() - What becomes of packets where the queue is full
+ * @open:	They pass unseen, so that a full queue does not stop telephony;
+ *		else they are dropped, and repeated by who sent them
+ *
+ * Return: 0 or -errno
+ */
+int queue_set_fail_open(struct queue *queue, bool open);
+
 /** queue_flush() - Send the verdicts that wait; 0 or -errno */
 int queue_flush(struct queue *queue);
 

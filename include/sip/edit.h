@@ -49,6 +49,9 @@ void edit_reset(struct edit_list *list);
 void edit_add(struct edit_list *list, const char *site, struct span old,
 	      struct span text);
 
+/** edit_sort() - In the message's order */
+void edit_sort(struct edit_list *list);
+
 /** edit_growth() - Bytes by which the part of @in from @from on grows */
 long edit_growth(const struct edit_list *list, const char *from);
 

@@ -49,6 +49,7 @@ struct connection {
  * struct connections - All of them
  * @memory:	What they hold, and may
  * @msg:	Scratch
+ * @changed:	Connections that cannot go on without us
  * @message:	A message of end @from: as struct stream_ops; @reason is what
  *		became of it
  * @ended:	A connection is forgotten
@@ -63,6 +64,7 @@ struct connections {
 	const struct nat *nat;
 	struct counters *counters;
 	struct tcp_memory memory;
+	unsigned int changed;
 	struct message *msg;
 	struct span (*message)(void *owner, const struct connection *c,
 			       int from, uint64_t now_ms, enum counter *reason);

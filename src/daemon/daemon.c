@@ -172,6 +172,20 @@ static bool dispatch(struct daemon *d, int fd)
 	return true;
 }
 
+/* A full queue lets packets pass unread, but not into connections whose numbers
+ * have been shifted: docs/decisions/009
+ */
+static void choose_overflow(struct daemon *d)
+{
+	bool drop = d->alg->connections.changed > 0;
+
+	if (drop == d->drop_overflow)
+		return;
+	d->drop_overflow = drop;
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		queue_set_fail_open(&d->queues[i], !drop);
+}
+
 static void loop(struct daemon *d)
 {
 	struct epoll_event events[MAX_EVENTS];
@@ -193,6 +207,7 @@ static void loop(struct daemon *d)
 				on_queue(d, queue);
 		}
 		alg_run(d->alg, d->now_ms);
+		choose_overflow(d);
 	}
 }
 

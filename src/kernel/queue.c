@@ -26,6 +26,14 @@ static struct nlmsghdr *config_message(char *buf, const struct queue *queue)
 	return nlh;
 }
 
+/* Whether packets pass unseen where the queue is full */
+static void put_fail_open(struct nlmsghdr *nlh, bool open)
+{
+	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS,
+			 htonl(open ? NFQA_CFG_F_FAIL_OPEN : 0));
+	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN));
+}
+
 static int bind_queue(struct queue *queue, uint32_t max_length)
 {
 	char buf[NETLINK_REQUEST];
@@ -39,10 +47,21 @@ static int bind_queue(struct queue *queue, uint32_t max_length)
 	nlh = config_message(buf, queue);
 	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
 	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
-	/* A full queue must not stop telephony: such packets pass unseen */
-	mnl_attr_put_u32(nlh, NFQA_CFG_FLAGS, htonl(NFQA_CFG_F_FAIL_OPEN));
-	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN));
+	put_fail_open(nlh, true);
 	return netlink_ask(&queue->netlink, nlh, NULL, NULL);
+}
+
+int queue_set_fail_open(struct queue *queue, bool open)
+{
+	char buf[NETLINK_REQUEST];
+	struct nlmsghdr *nlh =
+		nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, queue->number);
+
+	/* Not acknowledged: the answer would stand among the packets */
+	put_fail_open(nlh, open);
+	return mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) < 0
+		       ? -errno
+		       : 0;
 }
 
 static void widen_socket(const struct queue *queue)

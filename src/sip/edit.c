@@ -45,8 +45,8 @@ long edit_growth(const struct edit_list *list, const char *from)
 	return growth;
 }
 
-/* Insertion sort: edits are made nearly in order, and there are few */
-static void sort(struct edit_list *list)
+/* By insertion: edits are made nearly in order, and there are few */
+void edit_sort(struct edit_list *list)
 {
 	for (unsigned int i = 1; i < list->count; i++) {
 		struct edit e = list->edit[i];
@@ -76,7 +76,7 @@ long edit_apply(struct edit_list *list, struct span in, char *out, size_t cap)
 
 	if (list->full)
 		return -ENOSPC;
-	sort(list);
+	edit_sort(list);
 	for (unsigned int i = 0; i < list->count; i++) {
 		const struct edit *e = &list->edit[i];
 

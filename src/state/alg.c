@@ -282,6 +282,7 @@ static enum counter rewrite_message(struct alg *alg, struct arrival *in)
 	edit_message(alg, in);
 	if (!alg->edits.count)
 		return COUNTER_nothing_ours;
+	edit_sort(&alg->edits);
 	return alg->nat.dry ? COUNTER_observed : COUNTER_rewritten;
 }
 

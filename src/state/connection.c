@@ -122,6 +122,7 @@ static struct stream_env env_of(struct turn *turn)
 static void connection_free(struct connections *all, struct connection *c)
 {
 	all->ended(all->owner, c);
+	all->changed -= c->stream.changed;
 	timer_stop(&all->repeats, &c->repeat);
 	timer_stop(&all->lives, &c->life);
 	stream_free(&c->stream, &all->memory);
@@ -322,7 +323,9 @@ enum stream_verdict connection_packet(struct connections *all,
 	c->used_ms = now_ms;
 	DL_DELETE(all->list, c);
 	DL_APPEND(all->list, c);
+	all->changed -= c->stream.changed;
 	verdict = stream_segment(&c->stream, &env, from, &in, &changed);
+	all->changed += c->stream.changed;
 	if (verdict == STREAM_REPLACE) {
 		n = segment_rewrite(pkt, &changed, out);
 		if (n < 0)
