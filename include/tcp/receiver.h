@@ -20,6 +20,7 @@
  * @next:	First byte that has not come
  * @buf:	Bytes from @base on, where any are held or out of order
  * @beyond:	What has come beyond @next
+ * @latest:	Where the latest of that begins
  * @fin_seen, @fin: The sender has ended the stream at that byte
  *
  *	base        next            beyond
@@ -30,7 +31,7 @@ struct receiver {
 	struct buffer buf;
 	struct ranges beyond;
 	bool fin_seen;
-	uint32_t fin;
+	uint32_t fin, latest;
 };
 
 /** receiver_init() - Expect @next; nothing is held */
@@ -71,5 +72,13 @@ int receiver_take(struct receiver *r, const struct segment *seg,
  */
 int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		     struct tcp_memory *memory);
+
+/**
+ * receiver_sacks() - What came out of order, the latest first (RFC 2018 4)
+ *
+ * Return: blocks written, @most at most
+ */
+unsigned int receiver_sacks(const struct receiver *r, struct range *block,
+			    unsigned int most);
 
 #endif

@@ -18,6 +18,7 @@
  * @end:	Where @buf ends
  * @fin:	The end of the stream follows @end, and takes a number itself
  * @edge:	First byte beyond the receiver's window
+ * @wl1:	The segment that said so (RFC 9293 3.3.1)
  * @head:	Where @first stands in @buf
  * @mss:	Most data of a segment, options not yet taken off (RFC 6691)
  * @wscale:	Of the receiver's window
@@ -38,7 +39,7 @@
  *	| under way ...    | not sent yet  |
  */
 struct sender {
-	uint32_t una, first, nxt, end, edge;
+	uint32_t una, first, nxt, end, edge, wl1;
 	bool fin;
 	struct buffer buf;
 	size_t head;
@@ -88,16 +89,19 @@ char *sender_room(struct sender *s, size_t len, struct tcp_memory *memory);
 /** sender_add() - @len bytes have been written there */
 void sender_add(struct sender *s, size_t len);
 
-/** sender_window() - What a segment of the receiver says of its window */
-void sender_window(struct sender *s, const struct segment *seg);
+/**
+ * sender_ack() - A segment of the receiver: its window, and what it
+ * acknowledges
+ * @ack:	As in the segment; less where more has been sent than we know of
+ */
+void sender_ack(struct sender *s, const struct segment *seg, uint32_t ack,
+		uint64_t now_ms);
 
-/** sender_ack() - A segment of the receiver: what it acknowledges */
-void sender_ack(struct sender *s, const struct segment *seg, uint64_t now_ms);
+/** sender_passed() - All of it has been sent by somebody else, who will repeat
+ * it */
+void sender_passed(struct sender *s);
 
-/** sender_passed() - All of it has been sent, by somebody else */
-void sender_passed(struct sender *s, uint64_t now_ms);
-
-/** sender_restart() - The retransmission timer, if it runs */
+/** sender_restart() - Start the retransmission timer, if there is need of it */
 void sender_restart(struct sender *s, uint64_t now_ms);
 
 /** sender_open() - There is no limit to what may be sent now */

@@ -37,9 +37,9 @@
  *
  * Each half knows three parts of its sequence space. Before @first, the
  * connection was not ours yet: numbers are the same on both sides. From there
- *to
- * @last bytes are read and kept until acknowledged. Beyond @last, in a plain
- * connection, they pass.
+ * to @last bytes are read and kept until acknowledged. Beyond @last, in a plain
+ * connection, they pass. Numbers wrap, so a part is forgotten as soon as the
+ * receiver has acknowledged the last byte of it.
  */
 
 /** STREAM_CLAMP - What SYNs offer less: room for what messages grow by */
@@ -52,31 +52,31 @@
  * @reading:	They are read, else they pass
  * @begun:	They have been read from @first on
  * @first:	The same number at both ends
+ * @elder:	Some from before @first may be under way
  * @last_in, @last_out: Where reading ended, at either end
- * @acked:	Highest acknowledgement that their sender was given
- * @most:	Longest data of a segment
+ * @acked, @edge: Highest acknowledgement that their sender was given, and the
+ *		end of the window
  * @fin:	Its end has been sent
  *
  * What that end said last, for packets in its name:
+ * @heard:	Anything
  * @seen:	Sequence number after its last byte
- * @ack, @window, @ts_val: As in its packets
- * @given:	Window that was passed on
+ * @at, @ack, @window, @ts_val: As in its packets
  */
 struct half {
 	struct receiver in;
 	struct sender out;
 	struct framer framer;
 	size_t skip;
-	bool reading, begun, fin;
-	uint32_t first, last_in, last_out, acked;
-	uint16_t most;
-	uint32_t seen, ack, ts_val;
-	uint16_t window, given;
+	bool reading, begun, elder, fin, heard;
+	uint32_t first, last_in, last_out, acked, edge;
+	uint32_t seen, at, ack, ts_val;
+	uint16_t window;
 };
 
 /** struct opening - What a SYN said */
 struct opening {
-	bool seen, scaled;
+	bool seen, scaled, sack_ok;
 	uint32_t isn;
 	uint16_t mss, window;
 	uint8_t wscale;
@@ -91,12 +91,13 @@ struct opening {
  * @pick_up:	It is older than we: it is read from the first start line on
  *		that begins a segment
  * @stamped:	Its packets have timestamps
+ * @sack_ok:	Both ends take selective acknowledgements
  */
 struct stream {
 	struct half half[2];
 	struct opening syn[2];
 	uint8_t wscale[2];
-	bool changed, watched, sealed, pick_up, stamped, closed;
+	bool changed, watched, sealed, pick_up, stamped, sack_ok, closed;
 };
 
 /** enum stream_note - What happens beside messages */

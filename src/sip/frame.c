@@ -77,27 +77,44 @@ static size_t find_header_end(struct span bytes, size_t *searched)
 	return 0;
 }
 
+/* FRAME_MESSAGE: there is a start line. However the bytes are cut, the answer
+ * is the same
+ */
+static enum frame_kind find_start(struct span bytes, struct message *msg)
+{
+	const char *end = span_chr(bytes, '\n');
+	struct span line = bytes;
+
+	if (end)
+		line = span_between(bytes.ptr, end + 1);
+	if (!may_start(line) || line.len > START_LINE_MAX)
+		return FRAME_ALIEN;
+	if (!end)
+		return FRAME_MORE;
+	return message_parse_header(line, msg) == MESSAGE_NOT_SIP
+		       ? FRAME_ALIEN
+		       : FRAME_MESSAGE;
+}
+
 static enum frame_kind frame_of(struct framer *framer, struct span bytes,
 				size_t max, struct message *msg)
 {
 	size_t header = find_header_end(bytes, &framer->searched);
 	uint64_t body = 0;
 
-	if (!header && !framer->started) {
-		if (!span_chr(bytes, '\n'))
-			return may_start(bytes) && bytes.len <= START_LINE_MAX
-				       ? FRAME_MORE
-				       : FRAME_ALIEN;
-		if (message_parse_header(bytes, msg) == MESSAGE_NOT_SIP)
-			return FRAME_ALIEN;
+	if (!framer->started) {
+		enum frame_kind kind = find_start(bytes, msg);
+
+		if (kind != FRAME_MESSAGE)
+			return kind;
 		framer->started = true;
 	}
-	if (!header)
-		return bytes.len <= max ? FRAME_MORE : FRAME_BROKEN;
-	framer->status =
-		message_parse_header((struct span){ bytes.ptr, header }, msg);
-	if (framer->status == MESSAGE_NOT_SIP)
-		return FRAME_ALIEN;
+	framer->status = MESSAGE_BAD_END;
+	if (!header && bytes.len <= max)
+		return FRAME_MORE;
+	if (header && header <= max)
+		framer->status = message_parse_header(
+			(struct span){ bytes.ptr, header }, msg);
 	if (framer->status == MESSAGE_OK &&
 	    msg->first[SIP_CONTENT_LENGTH] != MESSAGE_HEADERS &&
 	    !message_length(msg, &body))

@@ -95,8 +95,9 @@ int receiver_take(struct receiver *r, const struct segment *seg,
 		return 0;
 	}
 	if (seq != r->next) {
-		if (!store(r, seq, data, memory))
-			ranges_add(&r->beyond, (struct range){ seq, end });
+		if (!store(r, seq, data, memory) &&
+		    ranges_add(&r->beyond, (struct range){ seq, end }))
+			r->latest = seq;
 	} else {
 		err = store(r, seq, data, memory);
 		if (!err) {
@@ -111,12 +112,13 @@ int receiver_take(struct receiver *r, const struct segment *seg,
 int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		     struct tcp_memory *memory)
 {
-	struct span rest = { ready.ptr + used, ready.len - used };
+	struct span rest;
 	uint32_t end = r->next;
 	int err = 0;
 
-	if (!used && (ready.ptr == r->buf.ptr || !ready.len))
+	if (!ready.len || (!used && ready.ptr == r->buf.ptr))
 		return 0;
+	rest = (struct span){ ready.ptr + used, ready.len - used };
 	r->base += (uint32_t)used;
 	if (ready.ptr != r->buf.ptr) {
 		if (rest.len)
@@ -129,4 +131,18 @@ int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		end = r->beyond.range[r->beyond.count - 1].end;
 	memmove(r->buf.ptr, r->buf.ptr + used, end - r->base);
 	return 0;
+}
+
+unsigned int receiver_sacks(const struct receiver *r, struct range *block,
+			    unsigned int most)
+{
+	const struct ranges *beyond = &r->beyond;
+	unsigned int first = 0, n = 0;
+
+	while (first + 1 < beyond->count &&
+	       !seq_before(r->latest, beyond->range[first].end))
+		first++;
+	for (unsigned int i = 0; i < beyond->count && n < most; i++)
+		block[n++] = beyond->range[(first + i) % beyond->count];
+	return n;
 }

@@ -7,7 +7,9 @@
 
 /* RFC 6928 2 */
 #define FIRST_SEGMENTS 10
-/* RFC 6298 wants a second at least; systems of today take these */
+/* RFC 6298 wants a second at least; systems of today take these, the latter
+ * beside the time of the way: receivers may wait with acknowledgements
+ */
 #define RTO_FIRST_MS 500
 #define RTO_MIN_MS 200
 #define RTO_MAX_MS 30000
@@ -16,6 +18,8 @@
 /* After so many the path may be too narrow: RFC 4821 7.7 */
 #define RETRIES_NARROW 2
 #define NARROW_MSS 536
+/* All options and eight bytes */
+#define LEAST_MSS 48
 /* More than any message and what follows it */
 #define CWND_MAX (1u << 20)
 /* RFC 5681 3.2, RFC 6675 4 */
@@ -23,8 +27,8 @@
 
 void sender_init(struct sender *s, uint32_t seq, uint16_t mss)
 {
-	if (mss < NARROW_MSS)
-		mss = NARROW_MSS;
+	if (mss < LEAST_MSS)
+		mss = LEAST_MSS;
 	*s = (struct sender){
 		.una = seq,
 		.first = seq,
@@ -70,13 +74,15 @@ void sender_add(struct sender *s, size_t len)
 /* Bytes that are in the buffer, and how far the receiver allows them */
 static struct span bytes_at(const struct sender *s, struct range r)
 {
+	if (r.first == r.end)
+		return (struct span){ 0 };
 	return (struct span){ s->buf.ptr + s->head + (r.first - s->first),
 			      r.end - r.first };
 }
 
 static uint32_t payload(const struct sender *s, size_t options)
 {
-	return s->mss - (uint32_t)options;
+	return s->mss > options + 8 ? s->mss - (uint32_t)options : 8;
 }
 
 /* A segment of the bytes @r, with the end of the stream if it reaches that */
@@ -89,9 +95,7 @@ static void make_segment(const struct sender *s, struct range r,
 		r.end--;
 	seg->seq = r.first;
 	seg->flags = TH_ACK;
-	seg->data = (struct span){ 0 };
-	if (r.first != r.end)
-		seg->data = bytes_at(s, r);
+	seg->data = bytes_at(s, r);
 	if (r.end == s->end && seg->data.len)
 		seg->flags |= TH_PUSH;
 	if (last)
@@ -127,9 +131,6 @@ static bool next_new(struct sender *s, size_t options, struct segment *seg,
 		limit = s->nxt + 1;
 	s->probe = false;
 	r.end = seq_min(r.end, seq_min(limit, s->nxt + payload(s, options)));
-	/* The end of the stream needs no window */
-	if (s->fin && s->nxt == s->end)
-		r.end = s->end + 1;
 	if (!seq_before(r.first, r.end))
 		return false;
 	s->nxt = r.end;
@@ -168,9 +169,8 @@ static void take_sample(struct sender *s, uint64_t now_ms)
 		s->var_ms = (3 * s->var_ms + off) / 4;
 		s->srtt_ms = (7 * s->srtt_ms + rtt) / 8;
 	}
-	s->rto_ms = s->srtt_ms + 4 * s->var_ms;
-	if (s->rto_ms < RTO_MIN_MS)
-		s->rto_ms = RTO_MIN_MS;
+	s->rto_ms = s->srtt_ms +
+		    (4 * s->var_ms > RTO_MIN_MS ? 4 * s->var_ms : RTO_MIN_MS);
 	if (s->rto_ms > RTO_MAX_MS)
 		s->rto_ms = RTO_MAX_MS;
 }
@@ -283,36 +283,47 @@ static void duplicate(struct sender *s)
 	}
 }
 
-void sender_window(struct sender *s, const struct segment *seg)
+/* RFC 9293 3.10.7.4, fifth. Return: it was said anew */
+static bool take_window(struct sender *s, const struct segment *seg)
 {
-	if (!seq_before(seg->ack, s->una))
-		s->edge = seg->ack + ((uint32_t)seg->window << s->wscale);
+	uint32_t edge = seg->ack + ((uint32_t)seg->window << s->wscale);
+	bool moves = edge != s->edge;
+
+	if (seq_before(seg->seq, s->wl1) && !seq_before(s->edge, edge))
+		return false;
+	s->wl1 = seq_max(s->wl1, seg->seq);
+	s->edge = edge;
+	/* It is there, and only does not read */
+	if (!seg->window)
+		s->retries = 0;
+	return moves;
 }
 
-void sender_ack(struct sender *s, const struct segment *seg, uint64_t now_ms)
+void sender_ack(struct sender *s, const struct segment *seg, uint32_t ack,
+		uint64_t now_ms)
 {
-	uint32_t edge = s->edge;
-	bool news = take_sacks(s, seg);
+	bool news, moves;
 
-	if (seq_before(seg->ack, s->una) || seq_before(s->nxt, seg->ack))
+	if (seq_before(ack, s->una) || seq_before(s->nxt, ack))
 		return;
-	sender_window(s, seg);
-	/* It is there, and only does not read */
-	if (s->edge == seg->ack)
-		s->retries = 0;
-	if (seg->ack != s->una)
-		advance(s, seg->ack, now_ms);
-	else if (news || (!segment_len(seg) && s->edge == edge &&
-			  s->una != s->nxt && !s->sacked.count))
+	news = take_sacks(s, seg);
+	moves = take_window(s, seg);
+	if (ack != s->una)
+		advance(s, ack, now_ms);
+	else if (s->una == s->nxt || seq_before(s->una, s->first))
+		return;
+	else if (news || (!segment_len(seg) && !moves && !seg->sacks))
 		duplicate(s);
 }
 
 /* ---- what only time shows ---- */
 
-void sender_passed(struct sender *s, uint64_t now_ms)
+void sender_passed(struct sender *s)
 {
+	s->first = s->end;
+	s->head = 0;
 	s->nxt = s->end + s->fin;
-	s->due_ms = sender_is_done(s) ? 0 : now_ms + s->rto_ms;
+	s->timed_ms = s->due_ms = 0;
 }
 
 void sender_open(struct sender *s)
@@ -329,8 +340,7 @@ void sender_delivered(struct sender *s)
 
 void sender_restart(struct sender *s, uint64_t now_ms)
 {
-	if (s->due_ms)
-		s->due_ms = now_ms + s->rto_ms;
+	s->due_ms = sender_is_done(s) ? 0 : now_ms + s->rto_ms;
 }
 
 void sender_repeat(struct sender *s)

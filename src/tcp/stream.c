@@ -11,6 +11,12 @@
 #define CLAMP_FROM 536
 /* What an end takes that has not said: RFC 9293 3.7.1 */
 #define DEFAULT_MSS 536
+/* The largest window: RFC 7323 2.3 */
+#define WINDOW_MAX (1 << 30)
+/* What waits for a receiver at most; a sender that keeps to its window does not
+ * come near
+ */
+#define WAITING_MAX (2 * RECEIVER_CAP)
 
 /* ---- numbers, as the other end sees them ---- */
 
@@ -20,42 +26,66 @@ static uint32_t received(const struct half *h)
 	return h->in.next + receiver_ended(&h->in);
 }
 
+/* What has been put in, in a plain half */
+static uint32_t offset(const struct half *h)
+{
+	return h->begun ? h->last_out - h->last_in : 0;
+}
+
+/* All that was read has arrived, or left as it came */
+static bool is_delivered(const struct half *h)
+{
+	return !h->begun || sender_is_done(&h->out);
+}
+
 /* What the sender of @h is told to have been received, where the receiver says
  * @ack
  */
 static uint32_t ack_of(const struct half *h, uint32_t ack)
 {
-	if (!h->begun || seq_before(ack, h->first))
+	if (!h->begun || (h->elder && seq_before(ack, h->first)))
 		return ack;
-	if (!h->reading && seq_before(h->last_out, ack))
-		return ack - (h->last_out - h->last_in);
+	if (!h->reading && (is_delivered(h) || seq_before(h->last_out, ack)))
+		return ack - offset(h);
 	return received(h);
 }
 
-/* A number of the plain part */
-static uint32_t shift(const struct half *h, uint32_t seq)
-{
-	return h->begun ? seq + (h->last_out - h->last_in) : seq;
-}
-
-/* What the receiver of @h expects next, as far as we know */
-static uint32_t next_out(const struct half *h)
-{
-	return h->reading ? h->out.nxt : shift(h, h->seen);
-}
-
-/* The window for the sender of @h, where the receiver offers @window: no more
- * than there is room for here
+/* What the receiver of the bytes of end @from expects next, as far as we know
  */
-static uint16_t window_of(const struct half *h, uint16_t window, uint8_t scale)
+static uint32_t next_out(const struct stream *s, int from)
+{
+	const struct half *h = &s->half[from], *back = &s->half[!from];
+
+	if (h->reading)
+		return h->out.nxt;
+	return back->heard ? back->ack : h->seen + offset(h);
+}
+
+/*
+ * The window for the sender of @h beside @ack, where the receiver offers
+ * @window: no more than there is room for here. It has been told more than the
+ * receiver has said, and its end does not go back (RFC 9293 3.8.6) but where
+ * the scale would make it creep forward for ever.
+ */
+static uint16_t window_of(const struct half *h, uint32_t ack, uint16_t window,
+			  uint8_t scale)
 {
 	size_t used = receiver_held(&h->in) + sender_waiting(&h->out);
 	size_t room = used < RECEIVER_CAP ? RECEIVER_CAP - used : 0;
-	size_t offered = (size_t)window << scale;
+	size_t size = (size_t)window << scale, up = ((size_t)1 << scale) - 1;
+	int32_t offered = seq_diff(h->edge, ack);
 
-	if (!h->reading || offered <= room)
+	if (!h->reading)
 		return window;
-	return (uint16_t)(room >> scale);
+	if (size > room)
+		size = room;
+	if (offered > 0 && size <= (size_t)offered) {
+		size = (size_t)offered;
+		if (((size + up) & ~up) <= room)
+			size += up;
+	}
+	size >>= scale;
+	return size < UINT16_MAX ? (uint16_t)size : UINT16_MAX;
 }
 
 /* ---- packets of our own ---- */
@@ -66,7 +96,7 @@ static void fill(const struct stream *s, int from, struct segment *seg)
 	const struct half *h = &s->half[from], *back = &s->half[!from];
 
 	seg->ack = ack_of(back, h->ack);
-	seg->window = window_of(back, h->window, s->wscale[from]);
+	seg->window = window_of(back, seg->ack, h->window, s->wscale[from]);
 	seg->flags |= TH_ACK;
 	seg->stamped = s->stamped;
 	seg->ts_val = h->ts_val;
@@ -89,15 +119,27 @@ static void change(struct stream *s, const struct stream_env *env, int from)
 	note(env, from, STREAM_CHANGED);
 }
 
+static uint32_t edge_of(const struct stream *s, int from,
+			const struct segment *seg)
+{
+	return seg->ack + ((uint32_t)seg->window << s->wscale[from]);
+}
+
+/* The other end hears it */
+static void tell(struct stream *s, int from, const struct segment *seg)
+{
+	struct half *back = &s->half[!from];
+
+	back->acked = seg->ack;
+	back->edge = edge_of(s, from, seg);
+}
+
 static void send_own(struct stream *s, const struct stream_env *env, int from,
 		     struct segment *seg)
 {
-	struct half *h = &s->half[from], *back = &s->half[!from];
-
 	change(s, env, from);
 	fill(s, from, seg);
-	back->acked = seg->ack;
-	h->given = seg->window;
+	tell(s, from, seg);
 	env->ops->send(env->ctx, from, seg);
 }
 
@@ -106,13 +148,11 @@ static void send_own(struct stream *s, const struct stream_env *env, int from,
  */
 static void send_ack(struct stream *s, const struct stream_env *env, int to)
 {
-	const struct ranges *beyond = &s->half[to].in.beyond;
-	struct segment seg = { .seq = next_out(&s->half[!to]) };
+	struct segment seg = { .seq = next_out(s, !to) };
 
-	while (seg.sacks < beyond->count && seg.sacks < SEGMENT_SACKS - 1) {
-		seg.sack[seg.sacks] = beyond->range[seg.sacks];
-		seg.sacks++;
-	}
+	if (s->sack_ok)
+		seg.sacks = receiver_sacks(&s->half[to].in, seg.sack,
+					   SEGMENT_SACKS - 1);
 	send_own(s, env, !to, &seg);
 }
 
@@ -182,6 +222,7 @@ static void begin(struct half *h, uint32_t seq, uint32_t una, uint16_t mss)
 	h->framer = (struct framer){ 0 };
 	h->skip = 0;
 	h->first = seq;
+	h->elder = seq_before(una, seq);
 	h->acked = una;
 	h->reading = h->begun = true;
 }
@@ -209,8 +250,7 @@ static void close_all(struct stream *s, const struct stream_env *env)
 
 static void reset_end(struct stream *s, const struct stream_env *env, int to)
 {
-	struct segment seg = { .seq = next_out(&s->half[!to]),
-			       .flags = TH_RST };
+	struct segment seg = { .seq = next_out(s, !to), .flags = TH_RST };
 
 	send_own(s, env, !to, &seg);
 }
@@ -230,12 +270,14 @@ void stream_abort(struct stream *s, const struct stream_env *env)
 /* Put bytes into the sender's queue; false without memory */
 static bool put(struct half *h, const struct stream_env *env, struct span bytes)
 {
-	char *room = sender_room(&h->out, bytes.len, env->memory);
+	char *room;
 
+	if (!bytes.len)
+		return true;
+	room = sender_room(&h->out, bytes.len, env->memory);
 	if (!room)
 		return false;
-	if (bytes.len)
-		memcpy(room, bytes.ptr, bytes.len);
+	memcpy(room, bytes.ptr, bytes.len);
 	sender_add(&h->out, bytes.len);
 	return true;
 }
@@ -248,7 +290,7 @@ static bool put_message(struct stream *s, const struct stream_env *env,
 	struct span bytes = env->ops->message(env->ctx, from, env->msg);
 
 	/* Watched: what would be changed is only told */
-	if (env->dry && !s->changed)
+	if (s->watched && !s->changed)
 		return put(&s->half[from], env, whole);
 	if (!span_eq(bytes, whole))
 		change(s, env, from);
@@ -398,25 +440,47 @@ static uint32_t end_of(const struct segment *seg)
 	return seg->seq + segment_len(seg);
 }
 
+/* A number that no end can mean: it is for the other end to refuse */
+static bool is_stray(const struct half *h, const struct segment *in)
+{
+	int32_t off = seq_diff(end_of(in), received(h));
+
+	return h->reading && (off > WINDOW_MAX || off < -WINDOW_MAX);
+}
+
+/* What has not been sent is acknowledged: RFC 9293 3.10.7.4, fifth */
+static bool is_ahead(const struct stream *s, int from, const struct segment *in)
+{
+	const struct half *back = &s->half[!from];
+
+	return s->changed && back->reading && in->flags & TH_ACK &&
+	       seq_before(back->out.nxt, in->ack);
+}
+
+/* An acknowledgement that came late says nothing: RFC 9293 3.10.7.4, fifth */
+static bool is_latest(const struct half *h, const struct segment *in)
+{
+	return !h->heard || seq_before(h->ack, in->ack) ||
+	       (h->ack == in->ack && !seq_before(in->seq, h->at));
+}
+
 static void remember(struct stream *s, int from, const struct segment *in)
 {
 	struct half *h = &s->half[from];
-	bool first = !h->seen && !h->ack;
 
-	if (first || seq_before(h->seen, end_of(in)))
+	if (!h->heard || seq_before(h->seen, end_of(in)))
 		h->seen = end_of(in);
-	if (in->flags & TH_ACK &&
-	    (first || !h->ack || !seq_before(in->ack, h->ack))) {
+	if (in->flags & TH_ACK && is_latest(h, in)) {
+		h->at = in->seq;
 		h->ack = in->ack;
 		h->window = in->window;
 	}
-	if (in->stamped &&
-	    (!s->stamped || !h->ts_val || seq_before(h->ts_val, in->ts_val)))
+	if (!h->begun && !s->half[!from].begun)
+		s->stamped = in->stamped;
+	if (in->stamped && (!h->heard || seq_before(h->ts_val, in->ts_val)))
 		h->ts_val = in->ts_val;
-	s->stamped = in->stamped;
+	h->heard = h->heard || in->flags & TH_ACK;
 	h->fin = h->fin || in->flags & TH_FIN;
-	if (in->data.len > h->most)
-		h->most = (uint16_t)in->data.len;
 }
 
 /* RFC 9293 3.8.4: one number back, at most a byte */
@@ -434,10 +498,15 @@ static bool take_data(struct stream *s, const struct stream_env *env, int from,
 	uint32_t before = received(h);
 	struct span ready;
 
-	if (!h->reading)
+	if (!h->reading && is_delivered(h))
 		return false;
 	if (!segment_len(in))
 		return is_probe(h, in);
+	if (!h->reading)
+		return !seq_before(h->last_in, end_of(in));
+	/* It does not keep to its window */
+	if (s->changed && sender_waiting(&h->out) > WAITING_MAX)
+		return true;
 	if (receiver_take(&h->in, in, env->memory, &ready)) {
 		note(env, from, STREAM_NO_MEMORY);
 		end_stream(s, env, from, ready);
@@ -469,7 +538,8 @@ static uint32_t live_ack(const struct half *h, uint32_t ack)
 	if (!h->begun || seq_before(ack, h->first))
 		return ack;
 	if (!h->reading)
-		return seq_before(ack, h->last_in) ? h->out.una : shift(h, ack);
+		return seq_before(ack, h->last_in) ? h->out.una
+						   : ack + offset(h);
 	return beyond < 0 ? h->out.una : h->out.nxt + (uint32_t)beyond;
 }
 
@@ -478,13 +548,33 @@ static void take_ack(struct stream *s, const struct stream_env *env, int from,
 		     const struct segment *in)
 {
 	struct half *back = &s->half[!from];
-	struct segment seg = *in;
+	uint32_t ack = in->ack;
 
 	if (!back->begun || !(in->flags & TH_ACK))
 		return;
-	if (!back->reading && seq_before(back->out.nxt, in->ack))
-		seg.ack = back->out.nxt;
-	sender_ack(&back->out, &seg, env->now_ms);
+	/* What passed is not in the queue */
+	if (!s->changed || !back->reading)
+		ack = seq_min(ack, back->out.nxt);
+	sender_ack(&back->out, in, ack, env->now_ms);
+	if (!seq_before(back->out.una, back->first))
+		back->elder = false;
+	if (!back->reading && sender_is_done(&back->out))
+		half_free(back, env->memory);
+}
+
+/* Selective acknowledgements of the plain part of @back */
+static void plain_sacks(const struct half *back, const struct segment *in,
+			struct segment *out)
+{
+	for (unsigned int i = 0; i < in->sacks; i++) {
+		struct range r = in->sack[i];
+
+		if (!is_delivered(back) && seq_before(r.first, back->last_out))
+			continue;
+		r.first -= offset(back);
+		r.end -= offset(back);
+		out->sack[out->sacks++] = r;
+	}
 }
 
 /* The packet without what was held back, or with what may go instead */
@@ -492,50 +582,36 @@ static void shape(struct stream *s, int from, const struct segment *in,
 		  struct segment *out)
 {
 	const struct half *back = &s->half[!from];
-	const struct ranges *beyond = &back->in.beyond;
 
 	out->ack = in->flags & TH_ACK ? ack_of(back, in->ack) : 0;
-	out->window = window_of(back, in->window, s->wscale[from]);
+	out->window = window_of(back, out->ack, in->window, s->wscale[from]);
 	out->flags |= in->flags & (TH_ACK | 0xc0); /* ECE, CWR */
+	/* Older than what was said by us, it would be refused: RFC 7323 5 */
+	if (in->stamped)
+		out->ts_val = s->half[from].ts_val;
 	out->sacks = 0;
-	if (!back->reading && back->begun) {
-		uint32_t offset = back->last_out - back->last_in;
-
-		for (unsigned int i = 0; i < in->sacks; i++) {
-			if (seq_before(in->sack[i].first, back->last_out))
-				continue;
-			out->sack[out->sacks].first =
-				in->sack[i].first - offset;
-			out->sack[out->sacks++].end = in->sack[i].end - offset;
-		}
-		return;
-	}
-	if (!back->begun) {
-		memcpy(out->sack, in->sack, sizeof(out->sack));
-		out->sacks = in->sacks;
-		return;
-	}
-	while (out->sacks < in->sacks && out->sacks < beyond->count) {
-		out->sack[out->sacks] = beyond->range[out->sacks];
-		out->sacks++;
-	}
+	if (back->reading)
+		out->sacks = receiver_sacks(&back->in, out->sack, in->sacks);
+	else
+		plain_sacks(back, in, out);
 }
 
 /* The packet's own bytes, of a plain half: what is not ours to deliver */
 static bool plain_part(const struct half *h, const struct segment *in,
 		       struct segment *out)
 {
-	int32_t old = h->begun ? seq_diff(h->last_in, in->seq) : 0;
+	int32_t old = is_delivered(h) ? 0 : seq_diff(h->last_in, in->seq);
 
+	if (old < 0)
+		old = 0;
+	if (old && (uint32_t)old >= segment_len(in))
+		return false;
+	out->seq = in->seq + (uint32_t)old + offset(h);
 	out->flags = in->flags;
 	out->data = in->data;
-	out->seq = shift(h, in->seq);
-	if (old <= 0)
-		return true;
-	if ((uint32_t)old >= segment_len(in))
-		return false;
-	out->seq = h->last_out;
-	out->data = span_between(in->data.ptr + old, span_end(in->data));
+	if (old)
+		out->data =
+			span_between(in->data.ptr + old, span_end(in->data));
 	return true;
 }
 
@@ -546,13 +622,28 @@ static bool is_keepalive(const struct half *h, const struct segment *in)
 	       !receiver_held(&h->in);
 }
 
-/* What goes on in the packet's place */
-static enum stream_verdict forward(struct stream *s,
-				   const struct stream_env *env, int from,
-				   const struct segment *in, bool *told,
-				   struct segment *out)
+/* It answers what we have sent, not what the other end has */
+static bool is_for_us(const struct half *back, const struct segment *in)
 {
-	struct half *h = &s->half[from], *back = &s->half[!from];
+	return back->reading && !back->elder && !segment_len(in) &&
+	       !sender_is_done(&back->out);
+}
+
+/* Without data it says nothing that was not said before */
+static bool is_known(const struct stream *s, int from,
+		     const struct segment *out)
+{
+	const struct half *back = &s->half[!from];
+
+	return !segment_len(out) && !out->sacks && out->ack == back->acked &&
+	       edge_of(s, from, out) == back->edge;
+}
+
+/* What goes on in the packet's place. @told: bytes of ours are in it */
+static void forward(struct stream *s, const struct stream_env *env, int from,
+		    const struct segment *in, bool *told, struct segment *out)
+{
+	const struct half *h = &s->half[from];
 	bool have;
 
 	*out = *in;
@@ -569,28 +660,45 @@ static enum stream_verdict forward(struct stream *s,
 		}
 	}
 	if (!have) {
-		out->seq = next_out(h);
+		out->seq = next_out(s, from);
+		out->flags = 0;
 		out->data = (struct span){ 0 };
 	}
 	shape(s, from, in, out);
-	/* Emptied, it says nothing that was not said before */
-	if (!have && segment_len(in) && out->ack == back->acked &&
-	    out->window == h->given && !in->sacks)
-		return STREAM_DROP;
-	back->acked = out->ack;
-	h->given = out->window;
-	return STREAM_REPLACE;
 }
 
 /* It goes on as it came: nothing has been changed in this connection yet */
-static void passed(struct stream *s, const struct stream_env *env, int from)
+static void passed(struct stream *s, int from, const struct segment *in)
 {
 	struct half *h = &s->half[from], *back = &s->half[!from];
 
-	if (h->reading)
-		sender_passed(&h->out, env->now_ms);
-	back->acked = seq_max(back->acked, h->ack);
-	h->given = h->window;
+	if (h->reading) {
+		/* Its sender repeats it, if need be */
+		sender_passed(&h->out);
+		h->first = h->out.end;
+		h->elder = seq_before(h->out.una, h->first);
+	}
+	if (in->flags & TH_ACK) {
+		back->acked = seq_max(back->acked, in->ack);
+		back->edge = seq_max(back->edge, edge_of(s, from, in));
+	}
+}
+
+/* Bytes that were there before we read go on as they are */
+static void send_elder(struct stream *s, const struct stream_env *env, int from,
+		       const struct segment *in)
+{
+	const struct half *h = &s->half[from];
+	int32_t len = seq_diff(h->first, in->seq);
+	struct segment seg = { .seq = in->seq,
+			       .flags = TH_PUSH,
+			       .data = in->data };
+
+	if (!s->changed || !h->elder || len <= 0 || !in->data.len)
+		return;
+	if (seg.data.len > (size_t)len)
+		seg.data.len = (size_t)len;
+	send_own(s, env, from, &seg);
 }
 
 /* Bytes that wait for the rest of their message, or for what is missing */
@@ -618,8 +726,16 @@ static bool is_unseen(const struct stream *s, const struct stream_env *env,
 	const struct half *back = &s->half[!from];
 
 	return back->reading && in->flags & TH_ACK &&
-	       (!s->changed || env->offline) &&
+	       (!s->changed || env->offline) && !is_stray(&s->half[from], in) &&
 	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
+}
+
+/* Some of its data is in our hands */
+static bool is_taken(const struct half *h, const struct segment *in)
+{
+	if (h->reading)
+		return segment_len(in);
+	return !is_delivered(h) && seq_before(in->seq, h->last_in);
 }
 
 static enum stream_verdict exchange(struct stream *s,
@@ -628,32 +744,38 @@ static enum stream_verdict exchange(struct stream *s,
 				    struct segment *out)
 {
 	struct half *h = &s->half[from];
-	enum stream_verdict verdict;
-	bool tell, told;
+	enum stream_verdict verdict = STREAM_REPLACE;
+	bool dry, answer, told, for_us = is_for_us(&s->half[!from], in);
 
 	if (is_unseen(s, env, from, in)) {
 		note(env, from, STREAM_UNSEEN);
 		stream_plain(s, env);
 	}
+	dry = is_dry(s, env);
 	take_ack(s, env, from, in);
 	if (s->changed && is_keepalive(h, in)) {
 		*out = *in;
 		out->flags = in->flags & TH_PUSH;
 		out->seq = h->out.nxt - 1;
 		shape(s, from, in, out);
+		tell(s, from, out);
 		return STREAM_REPLACE;
 	}
-	tell = take_data(s, env, from, in);
+	send_elder(s, env, from, in);
+	answer = take_data(s, env, from, in);
 	if (s->closed)
 		return STREAM_DROP;
-	if (is_dry(s, env) || (!s->changed && !tell)) {
-		passed(s, env, from);
+	if (dry || (!s->changed && !answer)) {
+		passed(s, from, in);
 		return STREAM_PASS;
 	}
 	change(s, env, from);
-	verdict = forward(s, env, from, in, &told, out);
-	if (h->reading &&
-	    (tell || (segment_len(in) && (!told || sender_is_late(&h->out)))))
+	forward(s, env, from, in, &told, out);
+	if ((segment_len(in) || for_us) && is_known(s, from, out))
+		verdict = STREAM_DROP;
+	else
+		tell(s, from, out);
+	if (answer || (is_taken(h, in) && (!told || sender_is_late(&h->out))))
 		send_ack(s, env, from);
 	send_all(s, env, !from);
 	return verdict;
@@ -672,13 +794,19 @@ static void open_stream(struct stream *s, int from, const struct segment *in)
 		uint16_t mss = syn[!i].mss ? syn[!i].mss : DEFAULT_MSS;
 
 		begin(h, syn[i].isn + 1, syn[i].isn + 1, mss);
-		h->out.edge = h->first + syn[!i].window;
+		h->edge = h->out.edge = h->first + syn[!i].window;
 		h->out.wscale = scaled ? syn[!i].wscale : 0;
+		h->out.wl1 = syn[!i].isn;
 		s->wscale[!i] = h->out.wscale;
-		h->seen = h->first;
+		h->heard = true;
+		h->fin = false;
+		h->seen = h->at = h->first;
 		h->ack = syn[!i].isn + 1;
-		h->window = syn[i].window;
+		/* That of a SYN is not scaled: RFC 7323 2.2 */
+		h->window = (uint16_t)(syn[i].window >>
+				       (scaled ? syn[i].wscale : 0));
 	}
+	s->sack_ok = syn[0].sack_ok && syn[1].sack_ok;
 	s->stamped = in->stamped;
 	s->half[from].ts_val = in->ts_val;
 	s->half[!from].ts_val = in->ts_ecr;
@@ -690,12 +818,14 @@ static void take_syn(struct stream *s, const struct stream_env *env, int from,
 {
 	struct opening *syn = &s->syn[from], *other = &s->syn[!from];
 	bool answer = in->flags & TH_ACK;
-	bool known = syn->seen && syn->isn == in->seq;
+	bool known = syn->seen && syn->isn == in->seq &&
+		     s->half[!from].first == in->ack;
 
 	if (answer && !(other->seen && in->ack == other->isn + 1))
 		return;
 	*syn = (struct opening){ .seen = true,
 				 .scaled = in->scaled,
+				 .sack_ok = in->sack_ok,
 				 .isn = in->seq,
 				 .mss = in->mss,
 				 .window = in->window,
@@ -736,13 +866,14 @@ static enum stream_verdict reset(struct stream *s, const struct stream_env *env,
 {
 	struct half *h = &s->half[from];
 	int32_t off = seq_diff(in->seq, h->reading ? received(h) : h->seen);
-	struct segment seg = { .seq = next_out(h), .flags = TH_RST };
+	uint32_t next = h->reading ? h->out.nxt : h->seen + offset(h);
+	struct segment seg = { .seq = next, .flags = TH_RST };
 
 	if (!s->changed)
 		return STREAM_PASS;
 	if (off) {
 		*out = *in;
-		out->seq = next_out(h) + (uint32_t)off;
+		out->seq = next + (uint32_t)off;
 		shape(s, from, in, out);
 		out->flags = in->flags;
 		return STREAM_REPLACE;
@@ -766,28 +897,45 @@ static enum stream_verdict refuse(struct stream *s,
 	return STREAM_DROP;
 }
 
+/* Data that has not passed before: we have seen its sender come to it, or its
+ * receiver wait for it
+ */
+static bool is_fresh(const struct stream *s, int from, const struct segment *in)
+{
+	const struct half *h = &s->half[from], *back = &s->half[!from];
+
+	if (!back->heard || seq_before(in->seq, back->ack))
+		return false;
+	return in->seq == (h->heard ? h->seen : back->ack);
+}
+
 /* A segment that begins with a start line: reading begins there */
 static void pick_up(struct stream *s, const struct stream_env *env, int from,
 		    const struct segment *in)
 {
-	struct half *h = &s->half[from];
+	struct half *h = &s->half[from], *back = &s->half[!from];
 	struct framer framer = { 0 };
 	enum frame_kind kind;
 
-	if (!s->pick_up || h->begun || !in->data.len || s->half[!from].ack == 0)
+	if (!s->pick_up || h->begun || !in->data.len || !is_fresh(s, from, in))
 		return;
 	kind = frame_next(&framer, in->data, env->max_message, env->msg);
-	if (kind == FRAME_ALIEN || kind == FRAME_BROKEN) {
+	if (kind == FRAME_BLANK)
+		return;
+	/* "I" may begin a message, or be a letter in one */
+	if (kind != FRAME_MESSAGE && kind != FRAME_LONG && !framer.started) {
 		s->pick_up = false;
 		stream_plain(s, env);
 		note(env, from, STREAM_ALIEN);
-	}
-	if (kind != FRAME_MESSAGE && !framer.started)
 		return;
-	begin(h, in->seq, s->half[!from].ack, h->most);
+	}
+	begin(h, in->seq, back->ack,
+	      in->data.len < DEFAULT_MSS ? DEFAULT_MSS
+					 : (uint16_t)in->data.len);
 	h->out.wscale = s->wscale[!from];
-	h->out.edge = s->half[!from].ack +
-		      ((uint32_t)s->half[!from].window << s->wscale[!from]);
+	h->out.wl1 = back->at;
+	h->edge = h->out.edge =
+		back->ack + ((uint32_t)back->window << s->wscale[!from]);
 }
 
 enum stream_verdict stream_segment(struct stream *s,
@@ -812,8 +960,10 @@ enum stream_verdict stream_segment(struct stream *s,
 		live.ack = live_ack(&s->half[!from], in->ack);
 		in = &live;
 	}
-	remember(s, from, in);
+	if (is_stray(&s->half[from], in) || is_ahead(s, from, in))
+		return s->changed ? STREAM_DROP : STREAM_PASS;
 	pick_up(s, env, from, in);
+	remember(s, from, in);
 	return exchange(s, env, from, in, out);
 }
 
