@@ -960,7 +960,8 @@ enum stream_verdict stream_segment(struct stream *s,
 		live.ack = live_ack(&s->half[!from], in->ack);
 		in = &live;
 	}
-	if (is_stray(&s->half[from], in) || is_ahead(s, from, in))
+	if (is_stray(&s->half[from], in) ||
+	    (!env->offline && is_ahead(s, from, in)))
 		return s->changed ? STREAM_DROP : STREAM_PASS;
 	pick_up(s, env, from, in);
 	remember(s, from, in);
