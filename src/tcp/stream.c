@@ -43,8 +43,10 @@ static bool is_delivered(const struct half *h)
  */
 static uint32_t ack_of(const struct half *h, uint32_t ack)
 {
-	if (!h->begun || (h->elder && seq_before(ack, h->first)))
+	if (!h->begun)
 		return ack;
+	if (h->elder && seq_before(ack, h->first))
+		return seq_max(ack, h->out.una);
 	if (!h->reading && (is_delivered(h) || seq_before(h->last_out, ack)))
 		return ack - offset(h);
 	return received(h);
@@ -148,11 +150,14 @@ static void send_own(struct stream *s, const struct stream_env *env, int from,
  */
 static void send_ack(struct stream *s, const struct stream_env *env, int to)
 {
+	const struct half *h = &s->half[to];
 	struct segment seg = { .seq = next_out(s, !to) };
 
 	if (s->sack_ok)
-		seg.sacks = receiver_sacks(&s->half[to].in, seg.sack,
-					   SEGMENT_SACKS - 1);
+		seg.sacks = receiver_sacks(&h->in, seg.sack, SEGMENT_SACKS - 1);
+	/* While older bytes are under way it would look like a loss of them */
+	if (h->elder && !seg.sacks && ack_of(h, s->half[!to].ack) == h->acked)
+		return;
 	send_own(s, env, !to, &seg);
 }
 
@@ -359,7 +364,10 @@ static long read_frame(struct stream *s, const struct stream_env *env, int from,
 	if (h->skip) {
 		piece.len = rest.len < h->skip ? rest.len : h->skip;
 		h->skip -= piece.len;
-		return put(h, env, piece) ? (long)piece.len : -1;
+		if (put(h, env, piece))
+			return (long)piece.len;
+		note(env, from, STREAM_NO_MEMORY);
+		return -1;
 	}
 	switch (frame_next(framer, rest, env->max_message, env->msg)) {
 	case FRAME_MORE:
@@ -412,6 +420,7 @@ static void read_stream(struct stream *s, const struct stream_env *env,
 			   (struct span){ ready.ptr + used, ready.len - used });
 	} else if (receiver_consume(&h->in, ready, used, env->memory)) {
 		h->in.base = h->in.next - (uint32_t)(ready.len - used);
+		note(env, from, STREAM_NO_MEMORY);
 		end_stream(s, env, from,
 			   (struct span){ ready.ptr + used, ready.len - used });
 	}
@@ -426,6 +435,7 @@ static void read_end(struct stream *s, const struct stream_env *env, int from)
 	if (!h->reading || h->out.fin || !receiver_ended(&h->in))
 		return;
 	if (held.len && !put(h, env, held)) {
+		note(env, from, STREAM_NO_MEMORY);
 		end_stream(s, env, from, held);
 		return;
 	}
@@ -543,6 +553,18 @@ static uint32_t live_ack(const struct half *h, uint32_t ack)
 	return beyond < 0 ? h->out.una : h->out.nxt + (uint32_t)beyond;
 }
 
+/* The plain part of @h has begun for its receiver, too */
+static void move_on(struct half *h, const struct stream_env *env, uint32_t ack)
+{
+	uint32_t put_in = offset(h);
+
+	half_free(h, env->memory);
+	if (!seq_before(h->last_out, ack))
+		return;
+	h->last_out = ack;
+	h->last_in = ack - put_in;
+}
+
 /* What the packet says of the bytes that the other end sent */
 static void take_ack(struct stream *s, const struct stream_env *env, int from,
 		     const struct segment *in)
@@ -559,7 +581,7 @@ static void take_ack(struct stream *s, const struct stream_env *env, int from,
 	if (!seq_before(back->out.una, back->first))
 		back->elder = false;
 	if (!back->reading && sender_is_done(&back->out))
-		half_free(back, env->memory);
+		move_on(back, env, in->ack);
 }
 
 /* Selective acknowledgements of the plain part of @back */
@@ -600,12 +622,14 @@ static void shape(struct stream *s, int from, const struct segment *in,
 static bool plain_part(const struct half *h, const struct segment *in,
 		       struct segment *out)
 {
-	int32_t old = is_delivered(h) ? 0 : seq_diff(h->last_in, in->seq);
+	int32_t old = h->begun ? seq_diff(h->last_in, in->seq) : 0;
+	bool all = (uint32_t)old >= segment_len(in);
 
-	if (old < 0)
-		old = 0;
-	if (old && (uint32_t)old >= segment_len(in))
+	if (old > 0 && all && !is_delivered(h))
 		return false;
+	/* The receiver will tell that it has got all of it */
+	if (old < 0 || all)
+		old = 0;
 	out->seq = in->seq + (uint32_t)old + offset(h);
 	out->flags = in->flags;
 	out->data = in->data;
