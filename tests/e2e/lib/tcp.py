@@ -40,7 +40,7 @@ class Connection:
     def dribble(self, data, size):
         """Send in segments of that size."""
         for at in range(0, len(data), size):
-            self._wait_for_window()
+            self.wait_for_window()
             self.send(data[at:at + size])
 
     def acknowledged(self, wait_s=PROMPT_S):
@@ -51,7 +51,7 @@ class Connection:
                 f"not acknowledged for {wait_s} s: {self.local} > {self.peer}")
             time.sleep(0.0001)
 
-    def _wait_for_window(self):
+    def wait_for_window(self):
         """What is sent next goes at once, as a segment of its own."""
         end = time.monotonic() + WAIT_S
         while True:
@@ -237,6 +237,10 @@ class TcpAgent(Agent):
         return (f"SIP/2.0/TCP {self.host}:{self.listens}{parameters}"
                 f";branch={sip.unique('z9hG4bK-')}")
 
+    def request(self, method, uri, to="<sip:somebody@example.com>", **kwargs):
+        """As Agent's; the address in To would be one more to map."""
+        return super().request(method, uri, to, **kwargs)
+
     def send(self, data, to=None):
         self.connection.send(data)
 
@@ -256,13 +260,13 @@ class TcpLine:
     """
 
     def __init__(self, net, host=SHORT, port=0, listens=5060, user="alice",
-                 listener=None, parameters="", options=()):
+                 listener=None, parameters="", options=(), wait_s=WAIT_S):
         self._listener = None
         if listener is None:
             listener = self._listener = Listener(net.prov, PROXY)
         self.listener = listener
         self._join(connect(net.phone, listener.address, host, port,
-                           options=options), listener.accept(),
+                           wait_s, options), listener.accept(wait_s),
                    Reference(host), listens, user, parameters)
 
     @classmethod
@@ -305,7 +309,7 @@ class TcpLine:
         """phone sends, server receives: (Message seen there)."""
         self.phone.send(data)
         seen, _ = self.server.recv()
-        self._look(data, seen)
+        self.look(data, seen)
         same_stream(self.reference.out(data), seen, "out")
         return sip.Message(seen)
 
@@ -316,7 +320,7 @@ class TcpLine:
         same_stream(self.reference.into(data), seen, "in")
         return sip.Message(seen)
 
-    def _look(self, data, seen):
+    def look(self, data, seen):
         """Learn the public ports that the gateway has shown just now."""
         sent, seen = sip.Message(data), sip.Message(seen)
         for text, shown in zip(sent.all("Contact"), seen.all("Contact")):

@@ -29,7 +29,8 @@ class Kamailio:
 
     def start(self):
         """Start and wait until its socket is there."""
-        with_tcp = ["-A", "WITH_TCP"] if self._transport == "tcp" else []
+        with_tcp = (["-A", f"TCP_SOURCE={self.address}"]
+                    if self._transport == "tcp" else [])
         with open(self._log, "wb") as log:
             self._process = self.namespace.popen(
                 ["kamailio", "-DD", "-E", "-f", CONFIG, *with_tcp,
