@@ -60,6 +60,8 @@
  *
  * What that end said last, for packets in its name:
  * @heard:	Anything
+ * @rests:	It carried nothing: @seen is what it would send next
+ * @resized:	Its window is not what it was
  * @seen:	Sequence number after its last byte
  * @at, @ack, @window, @ts_val: As in its packets
  */
@@ -68,17 +70,21 @@ struct half {
 	struct sender out;
 	struct framer framer;
 	size_t skip;
-	bool reading, begun, elder, fin, heard;
+	bool reading, begun, elder, fin, heard, rests, resized;
 	uint32_t first, last_in, last_out, acked, edge;
 	uint32_t seen, at, ack, ts_val;
 	uint16_t window;
 };
 
-/** struct opening - What a SYN said */
+/**
+ * struct opening - What a SYN said
+ * @used:	The connection at hand began with it
+ * @len:	Bytes of data in it (RFC 7413)
+ */
 struct opening {
-	bool seen, scaled, sack_ok;
+	bool seen, used, scaled, sack_ok, sealed;
 	uint32_t isn;
-	uint16_t mss, window;
+	uint16_t mss, window, len;
 	uint8_t wscale;
 };
 

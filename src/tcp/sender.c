@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* NOTE TO HELPERS 15:12: the founder is rewriting loss recovery in this file (RACK/TLP, records of sent segments) in /tmp/w/fw; do not edit sender.[ch] until this note is gone; go on with stream/receiver/segment/frame */
 #include "tcp/sender.h"
 
 #include <string.h>
@@ -292,6 +293,10 @@ static bool take_window(struct sender *s, const struct segment *seg)
 	if (seq_before(seg->seq, s->wl1) && !seq_before(s->edge, edge))
 		return false;
 	s->wl1 = seq_max(s->wl1, seg->seq);
+	/* The byte that asked for it was not taken: it is sent again at once */
+	if (s->edge == s->una && moves && s->nxt == s->una + 1 &&
+	    seg->ack == s->una)
+		s->nxt = s->una;
 	s->edge = edge;
 	/* It is there, and only does not read */
 	if (!seg->window)

@@ -335,6 +335,7 @@ static void end_stream(struct stream *s, const struct stream_env *env, int from,
 	struct half *other = &s->half[!from];
 	struct span held = { other->in.buf.ptr, receiver_held(&other->in) };
 
+	s->pick_up = false;
 	if (end_reading(s, &s->half[from], env, rest) &&
 	    end_reading(s, other, env, held))
 		return;
@@ -480,6 +481,7 @@ static void remember(struct stream *s, int from, const struct segment *in)
 
 	if (!h->heard || seq_before(h->seen, end_of(in)))
 		h->seen = end_of(in);
+	h->resized = in->window != h->window;
 	if (in->flags & TH_ACK && is_latest(h, in)) {
 		h->at = in->seq;
 		h->ack = in->ack;
@@ -490,6 +492,7 @@ static void remember(struct stream *s, int from, const struct segment *in)
 	if (in->stamped && (!h->heard || seq_before(h->ts_val, in->ts_val)))
 		h->ts_val = in->ts_val;
 	h->heard = h->heard || in->flags & TH_ACK;
+	h->rests = !segment_len(in) && in->seq == h->seen;
 	h->fin = h->fin || in->flags & TH_FIN;
 }
 
@@ -646,11 +649,16 @@ static bool is_keepalive(const struct half *h, const struct segment *in)
 	       !receiver_held(&h->in);
 }
 
-/* It answers what we have sent, not what the other end has */
-static bool is_for_us(const struct half *back, const struct segment *in)
+/* It answers what we have sent, not what the other end has; or it tells of a
+ * window, not of something that came twice
+ */
+static bool is_for_us(const struct stream *s, int from,
+		      const struct segment *in)
 {
+	const struct half *h = &s->half[from], *back = &s->half[!from];
+
 	return back->reading && !back->elder && !segment_len(in) &&
-	       !sender_is_done(&back->out);
+	       (!sender_is_done(&back->out) || h->resized);
 }
 
 /* Without data it says nothing that was not said before */
@@ -769,7 +777,7 @@ static enum stream_verdict exchange(struct stream *s,
 {
 	struct half *h = &s->half[from];
 	enum stream_verdict verdict = STREAM_REPLACE;
-	bool dry, answer, told, for_us = is_for_us(&s->half[!from], in);
+	bool dry, answer, told, for_us = is_for_us(s, from, in);
 
 	if (is_unseen(s, env, from, in)) {
 		note(env, from, STREAM_UNSEEN);
@@ -842,23 +850,31 @@ static void take_syn(struct stream *s, const struct stream_env *env, int from,
 {
 	struct opening *syn = &s->syn[from], *other = &s->syn[!from];
 	bool answer = in->flags & TH_ACK;
-	bool known = syn->seen && syn->isn == in->seq &&
-		     s->half[!from].first == in->ack;
+	bool used = syn->used && syn->isn == in->seq;
+	uint32_t early = in->ack - (other->isn + 1);
 
-	if (answer && !(other->seen && in->ack == other->isn + 1))
+	if (answer && (!other->seen || early > other->len))
 		return;
 	*syn = (struct opening){ .seen = true,
+				 .used = used,
 				 .scaled = in->scaled,
 				 .sack_ok = in->sack_ok,
+				 .sealed = in->sealed,
 				 .isn = in->seq,
 				 .mss = in->mss,
 				 .window = in->window,
+				 .len = (uint16_t)in->data.len,
 				 .wscale = in->wscale };
-	if (!answer || (known && s->half[from].begun))
+	if (!answer || (used && other->used))
 		return;
 	stream_free(s, env->memory);
+	s->half[0] = s->half[1] = (struct half){ 0 };
 	s->changed = s->closed = s->pick_up = s->watched = false;
-	open_stream(s, from, in);
+	syn->used = other->used = true;
+	/* Data taken before both have agreed is out of our hands */
+	s->sealed = syn->sealed || other->sealed || early || syn->len;
+	if (!s->sealed)
+		open_stream(s, from, in);
 }
 
 static enum stream_verdict handshake(struct stream *s,
@@ -866,13 +882,8 @@ static enum stream_verdict handshake(struct stream *s,
 				     const struct segment *in,
 				     struct segment *out)
 {
-	/* Data before both have agreed (RFC 7413) is out of our hands */
-	if (in->sealed || in->data.len)
-		s->sealed = true;
-	if (s->sealed)
-		return STREAM_PASS;
 	take_syn(s, env, from, in);
-	if (env->dry || in->mss < CLAMP_FROM + STREAM_CLAMP)
+	if (env->dry || in->sealed || in->mss < CLAMP_FROM + STREAM_CLAMP)
 		return STREAM_PASS;
 	*out = *in;
 	out->mss = (uint16_t)(in->mss - STREAM_CLAMP);
@@ -921,16 +932,39 @@ static enum stream_verdict refuse(struct stream *s,
 	return STREAM_DROP;
 }
 
-/* Data that has not passed before: we have seen its sender come to it, or its
- * receiver wait for it
+/*
+ * Does the data come for the first time, and is it the first that the receiver
+ * has not got? Before we came it may have passed as it was, and a receiver that
+ * has some of it must not get something else.
  */
 static bool is_fresh(const struct stream *s, int from, const struct segment *in)
 {
 	const struct half *h = &s->half[from], *back = &s->half[!from];
 
-	if (!back->heard || seq_before(in->seq, back->ack))
-		return false;
-	return in->seq == (h->heard ? h->seen : back->ack);
+	return h->rests && in->seq == h->seen && back->heard &&
+	       in->seq == back->ack;
+}
+
+/* What an older connection is read from. "TIFY sip:..." may be how a segment
+ * begins that no message begins with. IANA "SIP Parameters", methods
+ */
+static bool is_usual(const struct message *msg)
+{
+	static const char *const methods[] = {
+		"ACK",	   "BYE",      "CANCEL",    "INFO",   "INVITE",
+		"MESSAGE", "NOTIFY",   "OPTIONS",   "PRACK",  "PUBLISH",
+		"REFER",   "REGISTER", "SUBSCRIBE", "UPDATE",
+	};
+	const char *space = span_chr(msg->whole, ' ');
+
+	if (!message_is_request(msg))
+		return true;
+	for (size_t i = 0; i < sizeof(methods) / sizeof(*methods); i++) {
+		if (space && span_eq(span_between(msg->whole.ptr, space),
+				     span_from_str(methods[i])))
+			return true;
+	}
+	return false;
 }
 
 /* A segment that begins with a start line: reading begins there */
@@ -948,11 +982,12 @@ static void pick_up(struct stream *s, const struct stream_env *env, int from,
 		return;
 	/* "I" may begin a message, or be a letter in one */
 	if (kind != FRAME_MESSAGE && kind != FRAME_LONG && !framer.started) {
-		s->pick_up = false;
 		stream_plain(s, env);
 		note(env, from, STREAM_ALIEN);
 		return;
 	}
+	if (!is_usual(env->msg))
+		return;
 	begin(h, in->seq, back->ack,
 	      in->data.len < DEFAULT_MSS ? DEFAULT_MSS
 					 : (uint16_t)in->data.len);
@@ -971,8 +1006,10 @@ enum stream_verdict stream_segment(struct stream *s,
 
 	if (in->flags & TH_SYN)
 		return handshake(s, env, from, in, out);
-	if (in->sealed && !s->changed)
+	if (in->sealed && !s->changed && !s->sealed) {
 		s->sealed = true;
+		stream_plain(s, env);
+	}
 	if (s->sealed)
 		return STREAM_PASS;
 	if (s->closed)

@@ -235,7 +235,7 @@ static inline void end_put(struct end *e, struct segment *seg)
 
 static inline void end_ack(struct end *e)
 {
-	struct segment seg = { .seq = end_seq(e, e->nxt) };
+	struct segment seg = { .seq = end_seq(e, e->max) };
 	unsigned int most = e->stamps ? 3 : 4;
 
 	for (unsigned int i = e->beyond_count;
@@ -334,7 +334,7 @@ static inline void end_send(struct end *e)
 			continue;
 		}
 		/* Its own limit does not cut what was written at once */
-		if (e->cut == CUT_WRITES && to > limit && e->nxt != e->una)
+		if (to > limit && e->nxt != e->una)
 			break;
 		if (limit > e->edge)
 			limit = e->edge;
@@ -394,8 +394,11 @@ static inline void end_take_ack(struct end *e, const struct segment *seg)
 		e->rto_at = ack == e->max ? END_NEVER : e->now_us + e->rto_us;
 	} else if (!segment_len(seg) && e->una != e->max && edge == e->edge &&
 		   ++e->duplicates == 3) {
+		uint64_t to = end_piece(e, e->una);
+
 		e->fast++;
-		end_data(e, e->una, end_piece(e, e->una));
+		if (e->edge > e->una)
+			end_data(e, e->una, to < e->edge ? to : e->edge);
 	}
 	if (seq_before(e->wl1, seg->seq) ||
 	    (e->wl1 == seg->seq && !seq_before(seg->ack, e->wl2))) {
@@ -613,7 +616,7 @@ static inline void end_keep_alive(struct end *e)
 
 static inline void end_read(struct end *e)
 {
-	uint64_t before = e->given;
+	uint64_t before = e->given, want;
 	uint32_t have = (uint32_t)(e->rcv - e->read);
 
 	if (!have)
@@ -621,9 +624,13 @@ static inline void end_read(struct end *e)
 	e->read += choose(e->choice, 2) ? have : 1 + choose(e->choice, have);
 	if (e->read < e->rcv)
 		e->read_at = e->now_us + 1 + choose(e->choice, e->lag_us);
+	want = e->read + e->room;
+	if (want > e->rcv + ((uint64_t)UINT16_MAX << end_shift(e)))
+		want = e->rcv + ((uint64_t)UINT16_MAX << end_shift(e));
 	/* RFC 9293 3.8.6.2.2 */
-	if (e->read + e->room >= before + e->room / 2 ||
-	    e->read + e->room >= before + 2u * e->mss || e->read == e->rcv)
+	if (want >= before + (1u << end_shift(e)) &&
+	    (want >= before + e->room / 2 || want >= before + 2u * e->mss ||
+	     e->read == e->rcv))
 		end_ack(e);
 }
 

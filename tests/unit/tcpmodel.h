@@ -1019,8 +1019,9 @@ static inline void way_garbage(struct choice *c, struct way *w)
 		way_text(w, CHUNK_ALIEN, alien[i]);
 	else
 		way_text(w, CHUNK_BROKEN, broken[i - 4]);
-	way_body(c, w->in + w->in_len, 50);
-	way_add(w, CHUNK_REST, choose(c, 50));
+	i = choose(c, 50);
+	way_body(c, w->in + w->in_len, i);
+	way_add(w, CHUNK_REST, i);
 }
 
 /** model_fill() - What end @from sends: @count messages of up to @size bytes */
