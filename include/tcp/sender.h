@@ -6,8 +6,15 @@
 #include <stdint.h>
 
 #include "tcp/buffer.h"
-#include "tcp/ranges.h"
+#include "tcp/flight.h"
 #include "tcp/segment.h"
+
+/** enum sender_timer - What a sender waits for */
+enum sender_timer {
+	SENDER_RTO, /* an acknowledgement: RFC 6298 */
+	SENDER_TAIL, /* one for the end of a flight, not so long: RFC 8985 7 */
+	SENDER_ORDER, /* segments that others have overtaken: RFC 8985 6.2 */
+};
 
 /**
  * struct sender - One direction of a connection, as its sender would
@@ -23,16 +30,16 @@
  * @mss:	Most data of a segment, options not yet taken off (RFC 6691)
  * @wscale:	Of the receiver's window
  * @cwnd, @ssthresh: RFC 5681, bytes
- * @sacked:	What the receiver has beyond @una (RFC 2018)
+ * @flight:	Segments under way
+ * @sacking:	The receiver tells what it has out of order
  * @recovering, @recover: Losses are being repaired until @recover is
- *		acknowledged (RFC 6582)
- * @again:	What is to be sent again, but for what is in @sacked
- * @credit:	Segments of it that may go now
+ *		acknowledged (RFC 6582, RFC 6675)
  * @probe:	A byte may go beyond the window (RFC 9293 3.8.6.1)
+ * @tail, @probed: The end of a flight may go beyond @cwnd, and did (RFC 8985 7)
  * @rto_ms, @srtt_ms, @var_ms: RFC 6298; @srtt_ms is 0 before the first sample
  * @timed, @timed_ms: The byte whose acknowledgement is timed, and when it went;
  *		0 ms: none is
- * @due_ms:	When the retransmission timer ends; 0 while it does not run
+ * @due_ms, @timer: When something is to be done, and what; 0 ms: nothing is
  * @retries:	Times it has ended since something was acknowledged
  *
  *	una = first        nxt             end
@@ -46,11 +53,11 @@ struct sender {
 	uint16_t mss;
 	uint8_t wscale;
 	uint32_t cwnd, ssthresh;
-	unsigned int duplicates, credit, retries;
-	struct ranges sacked;
-	bool recovering, probe;
+	unsigned int duplicates, retries;
+	struct flight flight;
+	bool sacking, recovering, probe, tail, probed;
 	uint32_t recover;
-	struct range again;
+	enum sender_timer timer;
 	uint32_t rto_ms, srtt_ms, var_ms, timed;
 	uint64_t timed_ms, due_ms;
 };
@@ -109,6 +116,9 @@ void sender_open(struct sender *s);
 
 /** sender_delivered() - What was sent has arrived */
 void sender_delivered(struct sender *s);
+
+/** sender_narrow() - The last one could not be sent: the path is too narrow */
+void sender_narrow(struct sender *s);
 
 /** sender_repeat() - Send again what has been under way longest */
 void sender_repeat(struct sender *s);

@@ -190,6 +190,10 @@ void stream_plain(struct stream *s, const struct stream_env *env);
 /** stream_abort() - Reset both ends of a connection that was changed */
 void stream_abort(struct stream *s, const struct stream_env *env);
 
+/** stream_narrow() - The packet just sent in the name of end @from is too long
+ * for its path; for struct stream_ops.send */
+void stream_narrow(struct stream *s, int from);
+
 /** stream_holds() - Bytes of an unfinished message wait in it */
 bool stream_holds(const struct stream *s);
 

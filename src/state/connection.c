@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/connection.h"
 
+#include <errno.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -91,13 +93,17 @@ static void on_send(void *ctx, int from, const struct segment *seg)
 	const struct nat *nat = turn->all->nat;
 	struct segment_path path = c->path[from];
 	size_t len;
+	int err;
 
 	/* As it leaves, NAT done: the way back of what end 0 or 1 sends */
 	path.tuple = tuple_reverse(from ? &c->lan : &c->wan);
 	len = segment_build(&path, seg, packet);
 	counter_add(turn->all->counters, COUNTER_tcp_own_packets);
-	if (nat->ops->send(nat->ctx, packet, len))
+	err = nat->ops->send(nat->ctx, packet, len);
+	if (err)
 		counter_add(turn->all->counters, COUNTER_tcp_send_errors);
+	if (err == -EMSGSIZE)
+		stream_narrow(&c->stream, from);
 }
 
 static struct stream_env env_of(struct turn *turn)
@@ -223,9 +229,23 @@ bool connection_attach(struct connections *all, struct connection *c,
 	return TABLE_HAS(c, by_wan);
 }
 
+/* The kernel has no entry for it any more, or one that has ended: it was reset,
+ * or never answered. One that we have changed is seen to end here.
+ */
+static bool is_gone(const struct connections *all, const struct connection *c)
+{
+	struct nat_entry entry;
+	int err;
+
+	if (c->stream.changed)
+		return false;
+	err = nat_find(all->nat, &c->lan, NAT_SIDE_LAN, &entry);
+	return err == -ENOENT || (!err && entry.tcp_over);
+}
+
 bool connection_renew(struct connections *all, struct connection *c)
 {
-	if (!stream_is_over(&c->stream))
+	if (!stream_is_over(&c->stream) && !is_gone(all, c))
 		return false;
 	connection_free(all, c);
 	return true;
@@ -238,6 +258,7 @@ void connection_adopt(struct connections *all, const struct nat_entry *entry,
 
 	if (!c)
 		return;
+	c->answered = true;
 	stream_adopt(&c->stream, entry->tcp_wscale);
 	if (!connection_attach(all, c, &entry->wan))
 		connection_free(all, c);
@@ -317,9 +338,11 @@ enum stream_verdict connection_packet(struct connections *all,
 	long n = 0;
 
 	*reason = COUNTER_bad_packet;
+	/* Its numbers would be wrong */
 	if (segment_parse(pkt, &in))
-		return STREAM_PASS;
+		return c->stream.changed ? STREAM_DROP : STREAM_PASS;
 	segment_path_read(pkt, &c->path[from]);
+	c->answered = c->answered || from;
 	c->used_ms = now_ms;
 	DL_DELETE(all->list, c);
 	DL_APPEND(all->list, c);
@@ -364,7 +387,8 @@ static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
 			   : stream_is_over(&c->stream) ? LINGER_MS
 							: IDLE_MS;
 
-	if (c->used_ms + idle_ms <= now_ms) {
+	if (c->used_ms + idle_ms <= now_ms ||
+	    (c->used_ms + LINGER_MS <= now_ms && is_gone(all, c))) {
 		connection_free(all, c);
 		return;
 	}

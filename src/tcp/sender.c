@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* NOTE TO HELPERS 15:12: the founder is rewriting loss recovery in this file (RACK/TLP, records of sent segments) in /tmp/w/fw; do not edit sender.[ch] until this note is gone; go on with stream/receiver/segment/frame */
 #include "tcp/sender.h"
 
 #include <string.h>
@@ -17,7 +16,7 @@
 /* About as long as systems try: RFC 9293 3.8.3 */
 #define RETRIES_MAX 12
 /* After so many the path may be too narrow: RFC 4821 7.7 */
-#define RETRIES_NARROW 2
+#define RETRIES_NARROW 3
 #define NARROW_MSS 536
 /* All options and eight bytes */
 #define LEAST_MSS 48
@@ -25,6 +24,10 @@
 #define CWND_MAX (1u << 20)
 /* RFC 5681 3.2, RFC 6675 4 */
 #define DUPLICATES 3
+/* Longer than systems wait with an acknowledgement of several segments */
+#define TAIL_MS 50
+/* What has been overtaken may still come: RFC 8985 6.2 wants RTT / 4 */
+#define ORDER_MS 8
 
 void sender_init(struct sender *s, uint32_t seq, uint16_t mss)
 {
@@ -48,7 +51,7 @@ void sender_free(struct sender *s, struct tcp_memory *memory)
 	buffer_free(&s->buf, memory);
 	s->head = 0;
 	s->first = s->end;
-	s->again = (struct range){ s->end, s->end };
+	s->flight.count = 0;
 	s->due_ms = 0;
 }
 
@@ -103,20 +106,15 @@ static void make_segment(const struct sender *s, struct range r,
 		seg->flags |= TH_FIN;
 }
 
-/* The next hole in what was sent */
+/* What was lost, as far as the network bears it: RFC 6675 5 */
 static bool next_again(struct sender *s, size_t options, struct segment *seg)
 {
-	struct range r = s->again;
+	uint32_t pipe = flight_pipe(&s->flight);
+	struct range r;
 
-	if (!s->credit || !seq_before(r.first, r.end))
+	if ((pipe && pipe >= s->cwnd) ||
+	    !flight_resend(&s->flight, payload(s, options), &r))
 		return false;
-	if (!ranges_gap(&s->sacked, &r)) {
-		s->again.first = s->again.end;
-		return false;
-	}
-	r.end = seq_min(r.end, r.first + payload(s, options));
-	s->again.first = r.end;
-	s->credit--;
 	s->timed_ms = 0; /* Karn: which one is acknowledged? */
 	make_segment(s, r, seg);
 	return true;
@@ -125,16 +123,22 @@ static bool next_again(struct sender *s, size_t options, struct segment *seg)
 static bool next_new(struct sender *s, size_t options, struct segment *seg,
 		     uint64_t now_ms)
 {
-	uint32_t limit = seq_min(s->edge, s->una + s->cwnd);
+	uint32_t pipe = flight_pipe(&s->flight);
+	uint32_t cwnd = pipe < s->cwnd ? s->cwnd - pipe : 0;
 	struct range r = { s->nxt, s->end + s->fin };
+	uint32_t limit;
 
+	if (s->tail && cwnd < s->mss)
+		cwnd = s->mss;
+	limit = seq_min(s->edge, s->nxt + cwnd);
 	if (s->probe && !seq_before(s->nxt, s->edge))
 		limit = s->nxt + 1;
-	s->probe = false;
+	s->probe = s->tail = false;
 	r.end = seq_min(r.end, seq_min(limit, s->nxt + payload(s, options)));
-	if (!seq_before(r.first, r.end))
+	if (!seq_before(r.first, r.end) || s->flight.count >= FLIGHT_NEW)
 		return false;
 	s->nxt = r.end;
+	flight_add(&s->flight, r);
 	if (!s->timed_ms) {
 		s->timed = r.end;
 		s->timed_ms = now_ms;
@@ -143,14 +147,31 @@ static bool next_new(struct sender *s, size_t options, struct segment *seg,
 	return true;
 }
 
+/* What to wait for from now on */
+static void arm(struct sender *s, uint64_t now_ms)
+{
+	uint32_t wait_ms = s->rto_ms;
+
+	s->timer = SENDER_RTO;
+	if (flight_is_suspect(&s->flight)) {
+		s->timer = SENDER_ORDER;
+		wait_ms = ORDER_MS + s->srtt_ms / 4;
+	} else if (s->flight.count > 1 && s->srtt_ms && !s->probed &&
+		   !s->retries && 2 * s->srtt_ms + TAIL_MS < s->rto_ms) {
+		s->timer = SENDER_TAIL;
+		wait_ms = 2 * s->srtt_ms + TAIL_MS;
+	}
+	s->due_ms = sender_is_done(s) ? 0 : now_ms + wait_ms;
+}
+
 bool sender_next(struct sender *s, size_t options, struct segment *seg,
 		 uint64_t now_ms)
 {
 	bool found = next_again(s, options, seg) ||
 		     next_new(s, options, seg, now_ms);
 
-	if (!s->due_ms && !sender_is_done(s))
-		s->due_ms = now_ms + s->rto_ms;
+	if (!s->due_ms || (found && s->timer == SENDER_TAIL))
+		arm(s, now_ms);
 	return found;
 }
 
@@ -186,66 +207,52 @@ static void grow_cwnd(struct sender *s, uint32_t acked)
 		s->cwnd += step;
 }
 
-static void lose(struct sender *s, uint32_t cwnd)
+/* A loss: once a flight the network is believed to be full. RFC 5681 3.2 */
+static void lose(struct sender *s)
 {
 	uint32_t half = (s->nxt - s->una) / 2;
 
+	if (s->recovering)
+		return;
 	s->ssthresh = half > 2u * s->mss ? half : 2u * s->mss;
-	s->cwnd = cwnd ? cwnd : s->ssthresh;
+	s->cwnd = s->ssthresh;
 	s->recovering = true;
 	s->recover = s->nxt;
 }
 
-/* What is known to be missing: up to what the receiver has, or one segment */
-static void repair(struct sender *s)
-{
-	const struct ranges *have = &s->sacked;
-	uint32_t end = s->una + s->mss;
-
-	if (have->count)
-		end = have->range[have->count - 1].first;
-	s->again = (struct range){ seq_max(s->una, s->first),
-				   seq_min(end, s->nxt) };
-}
-
-/* Bytes from @una on are acknowledged: drop them */
+/* Bytes before @una are acknowledged: drop them */
 static void forget(struct sender *s, uint32_t una)
 {
 	uint32_t last = seq_min(una, s->end);
 
 	s->una = una;
-	ranges_trim(&s->sacked, una);
+	flight_ack(&s->flight, una);
 	if (seq_before(s->first, last)) {
 		s->head += last - s->first;
 		s->first = last;
 	}
 	if (s->first == s->end)
 		s->head = 0;
-	if (seq_before(s->again.first, una))
-		s->again.first = seq_min(una, s->again.end);
 }
 
-static void advance(struct sender *s, uint32_t ack, uint64_t now_ms)
+static void advance(struct sender *s, uint32_t ack, bool sacks, uint64_t now_ms)
 {
 	uint32_t acked = ack - s->una;
 
 	if (s->timed_ms && !seq_before(ack, s->timed))
 		take_sample(s, now_ms);
 	forget(s, ack);
-	s->duplicates = 0;
-	s->retries = 0;
+	s->duplicates = s->retries = 0;
+	s->probed = false;
 	if (s->recovering && seq_before(ack, s->recover)) {
-		/* The next hole: RFC 6582 3.2 */
-		if (!seq_before(s->again.first, s->again.end))
-			repair(s);
-		s->credit = 2;
+		/* Without SACK: the next hole. RFC 6582 3.2 */
+		if (!sacks && !s->sacking)
+			flight_lose(&s->flight, false);
 	} else {
 		s->recovering = false;
-		s->again = (struct range){ ack, ack };
-		s->credit = 0;
-		grow_cwnd(s, acked);
 	}
-	s->due_ms = sender_is_done(s) ? 0 : now_ms + s->rto_ms;
+	if (!s->recovering || s->cwnd < s->ssthresh)
+		grow_cwnd(s, acked);
 }
 
 /* Return: it told of something new */
@@ -254,34 +261,25 @@ static bool take_sacks(struct sender *s, const struct segment *seg)
 	bool news = false;
 
 	for (unsigned int i = 0; i < seg->sacks; i++) {
-		struct range r = seg->sack[i], gap = r;
+		struct range r = seg->sack[i];
 
 		/* D-SACK (RFC 2883) and what was never sent tell nothing */
-		if (!seq_before(r.first, r.end) || !seq_before(s->una, r.end) ||
-		    seq_before(r.first, s->una) || seq_before(s->nxt, r.end))
+		if (!seq_before(r.first, r.end) ||
+		    seq_before(r.first, seg->ack) || seq_before(s->nxt, r.end))
 			continue;
-		if (ranges_gap(&s->sacked, &gap))
-			news = ranges_add(&s->sacked, r) || news;
+		s->sacking = true;
+		news = flight_sack(&s->flight, r) || news;
 	}
 	return news;
 }
 
+/* Without SACK they are counted: RFC 5681 3.2 */
 static void duplicate(struct sender *s)
 {
-	s->duplicates++;
-	if (!s->recovering && s->duplicates == DUPLICATES) {
-		lose(s, 0);
-		repair(s);
-		s->credit = 1;
-	} else if (s->recovering) {
-		/* Something has left the network: RFC 5681 3.2 */
-		if (!seq_before(s->again.first, s->again.end) &&
-		    s->sacked.count)
-			s->again.end = seq_max(
-				s->again.end,
-				s->sacked.range[s->sacked.count - 1].first);
-		s->credit = s->credit < 2 ? s->credit + 1 : 2;
-	}
+	if (s->sacking || ++s->duplicates != DUPLICATES)
+		return;
+	lose(s);
+	flight_lose(&s->flight, false);
 }
 
 /* RFC 9293 3.10.7.4, fifth. Return: it was said anew */
@@ -294,9 +292,8 @@ static bool take_window(struct sender *s, const struct segment *seg)
 		return false;
 	s->wl1 = seq_max(s->wl1, seg->seq);
 	/* The byte that asked for it was not taken: it is sent again at once */
-	if (s->edge == s->una && moves && s->nxt == s->una + 1 &&
-	    seg->ack == s->una)
-		s->nxt = s->una;
+	if (s->edge == s->una && moves && seg->ack == s->una)
+		flight_lose_all(&s->flight);
 	s->edge = edge;
 	/* It is there, and only does not read */
 	if (!seg->window)
@@ -313,12 +310,18 @@ void sender_ack(struct sender *s, const struct segment *seg, uint32_t ack,
 		return;
 	news = take_sacks(s, seg);
 	moves = take_window(s, seg);
-	if (ack != s->una)
-		advance(s, ack, now_ms);
-	else if (s->una == s->nxt || seq_before(s->una, s->first))
+	if (ack != s->una) {
+		advance(s, ack, news, now_ms);
+		news = true;
+	} else if (s->una == s->nxt || seq_before(s->una, s->first)) {
 		return;
-	else if (news || (!segment_len(seg) && !moves && !seg->sacks))
+	} else if (!news && !segment_len(seg) && !moves && !seg->sacks) {
 		duplicate(s);
+	}
+	if (flight_detect(&s->flight, DUPLICATES))
+		lose(s);
+	if (news)
+		arm(s, now_ms);
 }
 
 /* ---- what only time shows ---- */
@@ -328,6 +331,7 @@ void sender_passed(struct sender *s)
 	s->first = s->end;
 	s->head = 0;
 	s->nxt = s->end + s->fin;
+	s->flight.count = 0;
 	s->timed_ms = s->due_ms = 0;
 }
 
@@ -345,36 +349,59 @@ void sender_delivered(struct sender *s)
 
 void sender_restart(struct sender *s, uint64_t now_ms)
 {
-	s->due_ms = sender_is_done(s) ? 0 : now_ms + s->rto_ms;
+	/* Of what somebody else has sent, the end is ours to repeat as well */
+	if (s->fin && s->nxt == s->end + 1 && !s->flight.count &&
+	    !sender_is_done(s))
+		flight_add(&s->flight, (struct range){ s->end, s->nxt });
+	arm(s, now_ms);
 }
 
 void sender_repeat(struct sender *s)
 {
-	if (sender_is_done(s) || s->nxt == s->first)
+	flight_lose(&s->flight, false);
+}
+
+void sender_narrow(struct sender *s)
+{
+	if (s->mss <= NARROW_MSS)
 		return;
-	s->again = (struct range){ s->first, s->nxt };
-	if (!s->credit)
-		s->credit = 1;
+	s->mss = NARROW_MSS;
+	flight_lose(&s->flight, true);
+}
+
+/* Nothing has come for too long: all is sent again, slowly */
+static void expire(struct sender *s)
+{
+	s->retries++;
+	s->rto_ms = s->rto_ms * 2 < RTO_MAX_MS ? s->rto_ms * 2 : RTO_MAX_MS;
+	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS)
+		s->mss = NARROW_MSS;
+	if (s->nxt == s->una) {
+		s->probe = true;
+		return;
+	}
+	s->recovering = false;
+	lose(s);
+	s->cwnd = s->mss;
+	flight_lose_all(&s->flight);
 }
 
 bool sender_timeout(struct sender *s, uint64_t now_ms)
 {
 	if (!s->due_ms || now_ms < s->due_ms)
 		return true;
-	s->retries++;
-	s->rto_ms = s->rto_ms * 2 < RTO_MAX_MS ? s->rto_ms * 2 : RTO_MAX_MS;
-	s->due_ms = now_ms + s->rto_ms;
 	s->timed_ms = 0;
-	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS)
-		s->mss = NARROW_MSS;
-	if (s->nxt == s->una) {
-		s->probe = true;
+	if (s->timer == SENDER_ORDER) {
+		if (flight_detect(&s->flight, 1))
+			lose(s);
+	} else if (s->timer == SENDER_TAIL) {
+		s->probed = s->tail = true;
+		/* Something new tells as much as the last one again */
+		if (!sender_is_late(s) || !seq_before(s->nxt, s->edge))
+			flight_lose(&s->flight, true);
 	} else {
-		lose(s, s->mss);
-		/* The receiver may have dropped what it had: RFC 2018 8 */
-		s->sacked.count = 0;
-		s->credit = 0;
-		sender_repeat(s);
+		expire(s);
 	}
+	arm(s, now_ms);
 	return s->retries <= RETRIES_MAX;
 }

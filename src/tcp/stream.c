@@ -1064,6 +1064,11 @@ bool stream_is_over(const struct stream *s)
 	return s->closed || (has_ended(&s->half[0]) && has_ended(&s->half[1]));
 }
 
+void stream_narrow(struct stream *s, int from)
+{
+	sender_narrow(&s->half[from].out);
+}
+
 bool stream_holds(const struct stream *s)
 {
 	return receiver_held(&s->half[0].in) || receiver_held(&s->half[1].in);
