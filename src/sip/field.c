@@ -17,10 +17,10 @@ static struct span skip_blank(struct span s)
 }
 
 /*
- * First byte of @s that is one of @stops, outside quoted strings and, where
- * @angles is set, outside <...>; the end of @s if there is none.
+ * First @stop in @s outside quoted strings and, where @angles is set, outside
+ * <...>; the end of @s if there is none.
  */
-static const char *find_bare(struct span s, const char *stops, bool angles)
+static const char *find_bare(struct span s, char stop, bool angles)
 {
 	bool quoted = false, inside = false;
 
@@ -30,7 +30,7 @@ static const char *find_bare(struct span s, const char *stops, bool angles)
 				p++;
 			else if (*p == '"')
 				quoted = false;
-		} else if (*p && !inside && strchr(stops, *p)) {
+		} else if (*p == stop && !inside) {
 			return p;
 		} else if (*p == '"') {
 			quoted = !inside;
@@ -49,7 +49,7 @@ bool field_next_value(struct span *rest, struct span *value)
 
 	if (!rest->len)
 		return false;
-	comma = find_bare(*rest, ",", true);
+	comma = find_bare(*rest, ',', true);
 	*value = span_trim(span_between(rest->ptr, comma));
 	*rest = comma < span_end(*rest)
 			? span_between(comma + 1, span_end(*rest))
@@ -59,12 +59,12 @@ bool field_next_value(struct span *rest, struct span *value)
 
 struct span field_uri(struct span value)
 {
-	const char *open = find_bare(value, "<", false);
+	const char *open = find_bare(value, '<', false);
 	const char *close;
 
 	if (open == span_end(value))
 		return span_trim(
-			span_between(value.ptr, find_bare(value, ";", false)));
+			span_between(value.ptr, find_bare(value, ';', false)));
 	close = span_chr(span_between(open, span_end(value)), '>');
 	if (!close)
 		return (struct span){ 0 };
@@ -73,19 +73,19 @@ struct span field_uri(struct span value)
 
 struct span field_params(struct span value)
 {
-	return span_between(find_bare(value, ";", true), span_end(value));
+	return span_between(find_bare(value, ';', true), span_end(value));
 }
 
 struct span field_param(struct span params, struct span name)
 {
 	while (params.len) {
 		struct span one = { params.ptr + 1, params.len - 1 };
-		const char *end = find_bare(one, ";", false);
+		const char *end = find_bare(one, ';', false);
 		const char *eq;
 
 		one = span_between(one.ptr, end);
 		params = span_between(end, span_end(params));
-		eq = find_bare(one, "=", false);
+		eq = find_bare(one, '=', false);
 		if (!span_case_eq(span_trim(span_between(one.ptr, eq)), name))
 			continue;
 		if (eq == span_end(one))
