@@ -39,6 +39,9 @@ admission_connection(struct bindings *b, struct connections *all,
 		     const struct tuple *t, enum nat_side side, uint8_t flags,
 		     uint64_t now_ms, int *from, enum counter *why);
 
+/** admission_is_bypassed() - It is one of bypass.phones, bypass.peers */
+bool admission_is_bypassed(const struct bindings *b, const struct flow *flow);
+
 /** admission_adopt() - An entry that is older than this program; one that does
  * not cross from inside to outside, or is not translated, is passed over */
 void admission_adopt(struct bindings *b, struct connections *all,

@@ -34,6 +34,7 @@
  * @path:	For packets of our own, by the end in whose name they go
  * @repeat:	Runs while bytes of ours are not acknowledged
  * @life:	When it is to be looked after, at the latest
+ * @answered:	End 1 has been heard
  */
 struct connection {
 	struct tuple lan, wan;
@@ -41,6 +42,7 @@ struct connection {
 	struct segment_path path[2];
 	struct timer repeat, life;
 	uint64_t used_ms;
+	bool answered;
 	UT_hash_handle by_lan, by_wan;
 	struct connection *prev, *next;
 };
@@ -109,7 +111,8 @@ struct connection *connection_open(struct connections *all,
 bool connection_attach(struct connections *all, struct connection *c,
 		       const struct tuple *wan);
 
-/** connection_renew() - A SYN with its ports: forget it, if it is over */
+/** connection_renew() - A SYN with its ports: if it is over, for us or for the
+ * kernel, it is forgotten. Return: false if not */
 bool connection_renew(struct connections *all, struct connection *c);
 
 /** connection_bypass() - A packet is to pass unread: its connection is

@@ -81,6 +81,11 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 struct flow *flow_stream(struct bindings *b, const struct tuple *t,
 			 enum nat_side side, uint64_t now_ms);
 
+/** flow_answered() - The same of one that begins: the kernel's, since what we
+ * know may be of an older one with the same ports */
+struct flow *flow_answered(struct bindings *b, const struct tuple *t,
+			   enum nat_side side, uint64_t now_ms);
+
 /**
  * flow_hold() - Keep a mapping towards a remote open in the kernel
  * @lan:	Its LAN tuple

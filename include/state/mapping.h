@@ -20,10 +20,10 @@ struct mapping_key {
  * struct mapping - An inside address and port with its public one
  * @in, @public_end: Its two keys; never change them in place
  * @flows:	Flows that use it
- * @holds:	Registrations that need it
+ * @holds:	Registrations, subscriptions and calls that need it
  * @bypassed:	Its host is one of bypass.user_agents
- * @passing:	It goes with its last flow: the port that a TCP connection
- *		happens to have
+ * @passing:	It goes with the last that uses it: the port that a TCP
+ *		connection happens to have
  * @memory:	What stood where its public end was written
  *
  * For UDP and TCP alike: where a Contact is to be reached may be by either
@@ -74,6 +74,9 @@ struct mapping *mapping_adopt(struct bindings *b, const struct endpoint *inside,
 
 /** mapping_leave() - A flow ends that it counts */
 void mapping_leave(struct bindings *b, struct mapping *map);
+
+/** mapping_release() - Who held it needs it no more */
+void mapping_release(struct bindings *b, struct mapping *map);
 
 /** mapping_change_port() - Move to the next free public port; false if none */
 bool mapping_change_port(struct bindings *b, struct mapping *map);

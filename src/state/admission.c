@@ -31,6 +31,11 @@ static bool is_bypassed(const struct bindings *b, const struct addr *inside,
 	       conf_networks_contain(&b->conf->bypass.peers, remote);
 }
 
+bool admission_is_bypassed(const struct bindings *b, const struct flow *flow)
+{
+	return is_bypassed(b, &flow->lan.src.addr, &flow->lan.dst.addr);
+}
+
 /* May this packet from inside be ours? */
 static bool is_ours_outbound(struct bindings *b, const struct tuple *t,
 			     uint64_t now_ms, enum counter *why)
@@ -69,7 +74,7 @@ static struct flow *find_inbound(struct bindings *b, const struct tuple *t,
 {
 	struct flow *flow = flow_inbound(b, t, now_ms, why);
 
-	if (!flow || !is_bypassed(b, &flow->lan.src.addr, &t->src.addr))
+	if (!flow || !admission_is_bypassed(b, flow))
 		return flow;
 	*why = COUNTER_bypassed;
 	return NULL;
@@ -115,11 +120,16 @@ static struct connection *open_with_flow(struct bindings *b,
 {
 	struct flow *flow = admission_flow(b, t, side, now_ms, why);
 	struct connection *c;
+	struct tuple lan, wan;
 
 	if (!flow)
 		return NULL;
-	c = connection_open(all, &flow->lan, now_ms);
-	return c && connection_attach(all, c, &flow->wan) ? c : NULL;
+	lan = flow->lan;
+	wan = flow->wan;
+	*why = COUNTER_tcp_segments;
+	/* It may take the place of another, which goes with its flow */
+	c = connection_open(all, &lan, now_ms);
+	return c && connection_attach(all, c, &wan) ? c : NULL;
 }
 
 /* A SYN. One of a phone's listening port must leave with the public port that
@@ -153,7 +163,7 @@ static struct connection *find_answered(struct bindings *b,
 					const struct tuple *wan,
 					uint64_t now_ms, enum counter *why)
 {
-	struct flow *flow = flow_stream(b, wan, NAT_SIDE_WAN, now_ms);
+	struct flow *flow = flow_answered(b, wan, NAT_SIDE_WAN, now_ms);
 	struct connection *c;
 	int from;
 
@@ -163,7 +173,18 @@ static struct connection *find_answered(struct bindings *b,
 	c = connection_find(all, &flow->lan, NAT_SIDE_LAN, &from);
 	if (!c || !connection_attach(all, c, wan))
 		return NULL;
-	allow_peer(b, &flow->lan, now_ms);
+	*why = COUNTER_tcp_segments;
+	return c;
+}
+
+/* Whose host inside goes on using it may answer, and call, also by another one
+ */
+static struct connection *use(struct bindings *b, struct connection *c,
+			      const struct tuple *t, enum nat_side side,
+			      uint64_t now_ms)
+{
+	if (side == NAT_SIDE_LAN && !is_to_us(b, t))
+		allow_peer(b, &c->lan, now_ms);
 	return c;
 }
 
@@ -176,19 +197,18 @@ admission_connection(struct bindings *b, struct connections *all,
 	struct connection *c = connection_find(all, t, side, from);
 
 	*why = COUNTER_tcp_segments;
-	if (c && !(syn && !ack))
-		return c;
-	if (!syn) {
-		*why = COUNTER_not_for_us;
-		return NULL;
+	if (c && !syn)
+		return use(b, c, t, side, now_ms);
+	if (syn && ack && side == NAT_SIDE_WAN && (!c || c->answered)) {
+		*from = 1;
+		return find_answered(b, all, t, now_ms, why);
 	}
-	*from = side == NAT_SIDE_WAN;
-	if (ack)
-		return side == NAT_SIDE_WAN
-			       ? find_answered(b, all, t, now_ms, why)
-			       : NULL;
-	if (c && !connection_renew(all, c))
+	if (c && (ack || !connection_renew(all, c)))
 		return c;
+	*why = COUNTER_not_for_us;
+	if (!syn || ack)
+		return NULL;
+	*from = side == NAT_SIDE_WAN;
 	return open_connection(b, all, t, side, now_ms, why);
 }
 

@@ -353,6 +353,10 @@ static struct span on_stream_message(void *owner, const struct connection *c,
 	add_views(alg, &in, flow_stream(&alg->bindings, t, in.side, now_ms), t);
 	if (!in.views)
 		return whole;
+	/* It may be older than the configuration */
+	*reason = COUNTER_bypassed;
+	if (admission_is_bypassed(&alg->bindings, in.view[0].flow))
+		return whole;
 	*reason = rewrite_message(alg, &in);
 	tell(alg, *reason);
 	if (*reason != COUNTER_rewritten)

@@ -70,7 +70,7 @@ static void call_close(struct calls *calls, struct call *call)
 		call->stream[i] = NULL;
 	}
 	if (call->map)
-		call->map->holds--;
+		mapping_release(calls->bindings, call->map);
 	call->map = NULL;
 	for (int i = 0; i < CALL_PEERS && call->peer[i]; i++) {
 		peer_release(call->peer[i]);

@@ -2,7 +2,6 @@
 #include "state/connection.h"
 
 #include <errno.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <utlist.h>
 

@@ -325,9 +325,15 @@ struct flow *flow_stream(struct bindings *b, const struct tuple *t,
 {
 	struct flow *flow = flow_known(b, t, side, now_ms);
 
-	if (!flow && flow_from_kernel(b, t, side, now_ms, &flow))
-		return NULL;
-	return flow;
+	return flow ? flow : flow_answered(b, t, side, now_ms);
+}
+
+struct flow *flow_answered(struct bindings *b, const struct tuple *t,
+			   enum nat_side side, uint64_t now_ms)
+{
+	struct flow *flow;
+
+	return flow_from_kernel(b, t, side, now_ms, &flow) ? NULL : flow;
 }
 
 void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,

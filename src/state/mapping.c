@@ -132,14 +132,17 @@ static uint16_t choose_port(const struct bindings *b, const struct addr *addr,
 	return 0;
 }
 
-/* The mapping longest unused gives its port to a new one */
+/* The mapping longest unused gives its port to a new one; not one whose port is
+ * none of those to choose from
+ */
 static bool reclaim(struct bindings *b, const struct addr *public_addr)
 {
 	struct mapping *map;
 
 	DL_FOREACH (b->mappings, map) {
 		if (map->flows || map->holds ||
-		    !addr_eq(&map->in.public_addr, public_addr))
+		    !addr_eq(&map->in.public_addr, public_addr) ||
+		    !ports_contain(signalling_ports(b), map->public_end.port))
 			continue;
 		mapping_free(b, map);
 		return true;
@@ -213,11 +216,22 @@ struct mapping *mapping_adopt(struct bindings *b, const struct endpoint *inside,
 	return map;
 }
 
+static void end_passing(struct bindings *b, struct mapping *map)
+{
+	if (map->passing && !map->flows && !map->holds)
+		mapping_free(b, map);
+}
+
 void mapping_leave(struct bindings *b, struct mapping *map)
 {
 	map->flows--;
-	if (map->passing && !map->flows && !map->holds)
-		mapping_free(b, map);
+	end_passing(b, map);
+}
+
+void mapping_release(struct bindings *b, struct mapping *map)
+{
+	map->holds--;
+	end_passing(b, map);
 }
 
 bool mapping_change_port(struct bindings *b, struct mapping *map)

@@ -164,7 +164,7 @@ static void registration_free(struct registrations *regs,
 	DL_DELETE(reg->set->contacts, reg);
 	reg->set->count--;
 	set_free_if_empty(regs, reg->set);
-	reg->map->holds--;
+	mapping_release(regs->bindings, reg->map);
 	hold_put(regs, reg->hold[0]);
 	hold_put(regs, reg->hold[1]);
 	peer_release(reg->peer);

@@ -21,7 +21,7 @@ static void subscription_free(struct subscriptions *subs,
 	HASH_DELETE(hh, subs->table, sub);
 	DL_DELETE(subs->list, sub);
 	peer_release(sub->peer);
-	sub->map->holds--;
+	mapping_release(subs->bindings, sub->map);
 	free(sub);
 }
 

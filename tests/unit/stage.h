@@ -29,6 +29,8 @@
  * @d:		Its decision
  * @t:		Tuple with which that packet left
  * @left:	Payload with which it left
+ * @lost:	It did not leave: dropped, or the kernel had no room for its
+ * entry
  */
 struct stage {
 	struct conf conf;
@@ -38,6 +40,7 @@ struct stage {
 	struct decision d;
 	struct tuple t;
 	struct span left;
+	bool lost;
 	uint8_t packet[PACKET_MAX + 64], out[PACKET_MAX + 64];
 };
 
@@ -125,12 +128,15 @@ static inline void stage_wait(struct stage *st, unsigned int seconds)
 		st->now_ms += 1000;
 		simnat_set_now(&st->sim, st->now_ms);
 		alg_tick(st->alg, st->now_ms);
+		alg_run(st->alg, st->now_ms);
 	}
 }
 
-static inline uint64_t stage_pseudo(const struct tuple *t, size_t udp_len)
+/** stage_pseudo() - The sum of addresses, protocol and length: RFC 768 and
+ * RFC 9293 3.1 */
+static inline uint64_t stage_pseudo(const struct tuple *t, size_t l4_len)
 {
-	uint32_t tail[2] = { htonl((uint32_t)udp_len), htonl(IPPROTO_UDP) };
+	uint32_t tail[2] = { htonl((uint32_t)l4_len), htonl(t->proto) };
 	uint64_t sum = checksum_add(0, tail, sizeof(tail));
 	const uint8_t *bytes;
 	size_t len;
@@ -148,7 +154,7 @@ static inline size_t stage_ip4(const struct tuple *t, uint8_t *p, size_t total)
 			    .tot_len = htons((uint16_t)total),
 			    .frag_off = htons(IP_DF),
 			    .ttl = 64,
-			    .protocol = IPPROTO_UDP };
+			    .protocol = t->proto };
 	size_t len;
 
 	memcpy(&ip.saddr, addr_bytes(&t->src.addr, &len), 4);
@@ -160,7 +166,7 @@ static inline size_t stage_ip4(const struct tuple *t, uint8_t *p, size_t total)
 
 static inline size_t stage_ip6(const struct tuple *t, uint8_t *p, size_t total)
 {
-	struct ip6_hdr ip = { .ip6_nxt = IPPROTO_UDP, .ip6_hlim = 64 };
+	struct ip6_hdr ip = { .ip6_nxt = t->proto, .ip6_hlim = 64 };
 	size_t len;
 
 	ip.ip6_flow = htonl(6u << 28);
@@ -171,22 +177,27 @@ static inline size_t stage_ip6(const struct tuple *t, uint8_t *p, size_t total)
 	return sizeof(ip);
 }
 
+/** stage_ip() - Write the IP header before @l4_len bytes; Return: its length */
+static inline size_t stage_ip(const struct tuple *t, uint8_t *p, size_t l4_len)
+{
+	bool v4 = addr_is_v4(&t->src.addr);
+	size_t header = v4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr);
+
+	stage_need(header + l4_len <= PACKET_MAX);
+	return v4 ? stage_ip4(t, p, header + l4_len)
+		  : stage_ip6(t, p, header + l4_len);
+}
+
 /** stage_packet() - Make a UDP packet; Return: its length */
 static inline size_t stage_packet(const struct tuple *t, struct span payload,
 				  uint8_t *p)
 {
-	bool v4 = addr_is_v4(&t->src.addr);
-	size_t header = v4 ? sizeof(struct iphdr) : sizeof(struct ip6_hdr);
 	size_t udp_len = sizeof(struct udphdr) + payload.len;
+	size_t header = stage_ip(t, p, udp_len);
 	struct udphdr udp = { .source = htons(t->src.port),
 			      .dest = htons(t->dst.port),
 			      .len = htons((uint16_t)udp_len) };
 
-	stage_need(header + udp_len <= PACKET_MAX);
-	if (v4)
-		stage_ip4(t, p, header + udp_len);
-	else
-		stage_ip6(t, p, header + udp_len);
 	memcpy(p + header, &udp, sizeof(udp));
 	if (payload.len)
 		memcpy(p + header + sizeof(udp), payload.ptr, payload.len);
@@ -207,12 +218,12 @@ static inline bool stage_sums_ok(const uint8_t *data, size_t len)
 
 	if (packet_parse(data, len, &pkt) != PACKET_OK)
 		return false;
-	l4_len = sizeof(udp) + pkt.payload.len;
+	l4_len = packet_header_len(&pkt) - pkt.l4 + pkt.payload.len;
 	memcpy(&udp, data + pkt.l4, sizeof(udp));
 	if (addr_is_v4(&pkt.tuple.src.addr) &&
 	    checksum_finish(checksum_add(0, data, pkt.l4)))
 		return false;
-	return !udp.check ||
+	return (pkt.tuple.proto == IPPROTO_UDP && !udp.check) ||
 	       !checksum_finish(checksum_add(stage_pseudo(&pkt.tuple, l4_len),
 					     data + pkt.l4, l4_len));
 }
@@ -225,12 +236,11 @@ static inline enum nat_side stage_side(struct stage *st, const struct tuple *t)
 							 : NAT_SIDE_OTHER;
 }
 
-/** stage_pass() - Send a packet through gateway and NAT; what leaves is in
- * st->left, with st->t */
-static inline void stage_pass(struct stage *st, const struct tuple *t,
-			      struct span payload)
+/** stage_through() - Send the @len bytes of st->packet through gateway and NAT;
+ * what leaves is in st->out, its payload in st->left, with st->t */
+static inline void stage_through(struct stage *st, const struct tuple *t,
+				 size_t len)
 {
-	size_t len = stage_packet(t, payload, st->packet);
 	const uint8_t *data = (const uint8_t *)guard_place(3, st->packet, len);
 	struct packet pkt;
 
@@ -240,6 +250,10 @@ static inline void stage_pass(struct stage *st, const struct tuple *t,
 				   st->now_ms);
 	/* The original is never written to */
 	stage_need(!memcmp(data, st->packet, len));
+	st->left = (struct span){ 0 };
+	st->lost = st->d.drop;
+	if (st->lost)
+		return;
 	if (st->d.data) {
 		data = st->d.data;
 		len = st->d.len;
@@ -249,10 +263,19 @@ static inline void stage_pass(struct stage *st, const struct tuple *t,
 	memcpy(st->out, data, len);
 	stage_need(packet_parse(st->out, len, &pkt) == PACKET_OK &&
 		   tuple_eq(&pkt.tuple, t));
-	stage_need(!simnat_pass(&st->sim, stage_side(st, t), t, &st->t));
+	st->lost = simnat_pass(&st->sim, stage_side(st, t), t, &st->t);
+	if (st->lost)
+		return;
 	translate(&pkt, st->out, &st->t);
 	stage_need(stage_sums_ok(st->out, len));
 	st->left = pkt.payload;
+}
+
+/** stage_pass() - The same with a UDP packet */
+static inline void stage_pass(struct stage *st, const struct tuple *t,
+			      struct span payload)
+{
+	stage_through(st, t, stage_packet(t, payload, st->packet));
 }
 
 /** stage_send() - The same by text: stage_send(st, "192.168.1.10:5060",

@@ -151,6 +151,20 @@ static void test_exhausted(void **state)
 	assert_int_equal(port(get("192.168.1.11:5060")), 5061);
 }
 
+/* One whose port is none of ours to give has none for others */
+static void test_reclaim(void **state)
+{
+	(void)state;
+	st->conf.sip.signalling_ports = (struct ports){ 1, { { 5060, 5060 } } };
+	kernel_has("192.168.1.10:5070", "198.51.100.5:5060", 1024);
+	outbound("192.168.1.10:5070", "198.51.100.5:5060");
+	assert_int_equal(port(get("192.168.1.10:5070")), 1024);
+	assert_int_equal(port(get("192.168.1.11:5060")), 5060);
+	stage_wait(st, 4000);
+	assert_int_equal(port(get("192.168.1.12:5060")), 5060);
+	assert_int_equal(stage_count(st, COUNTER_ports_exhausted), 0);
+}
+
 /* What the kernel has is the truth: a flow older than the daemon */
 static void test_adopt(void **state)
 {
@@ -437,6 +451,7 @@ int main(void)
 		TEST(test_two_phones_on_5060),
 		TEST(test_ports),
 		TEST(test_exhausted),
+		TEST(test_reclaim),
 		TEST(test_adopt),
 		TEST(test_adopt_from_outside),
 		TEST(test_adopt_beside),
