@@ -3,6 +3,7 @@
 #define SIPALG_STATE_REWRITE_H
 
 #include "sip/edit.h"
+#include "sip/field.h"
 #include "sip/message.h"
 #include "state/binding.h"
 
@@ -16,6 +17,8 @@
  *		public one, or gateway.advertised_address
  * @edits:	Gets the changes
  * @message:	Which one it is; scratch, filled here
+ * @via, @top:	The topmost Via, and what it says; .ptr NULL if there is none
+ *		to be read; scratch
  * @announced:	Ports that got a mapping by it
  * @foreign:	enum foreign_what bits of the call; scratch
  */
@@ -27,6 +30,8 @@ struct rewrite {
 	struct addr shown;
 	struct edit_list *edits;
 	struct undo_message message;
+	struct span via;
+	struct via top;
 	uint8_t foreign;
 	unsigned int announced;
 };

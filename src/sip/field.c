@@ -76,21 +76,34 @@ struct span field_params(struct span value)
 	return span_between(find_bare(value, ';', true), span_end(value));
 }
 
+/* Take the next of ";name=value;name" */
+static bool next_param(struct span *params, struct span *name,
+		       struct span *value)
+{
+	struct span one;
+	const char *end, *eq;
+
+	if (!params->len)
+		return false;
+	one = (struct span){ params->ptr + 1, params->len - 1 };
+	end = find_bare(one, ';', false);
+	one = span_between(one.ptr, end);
+	*params = span_between(end, span_end(*params));
+	eq = find_bare(one, '=', false);
+	*name = span_trim(span_between(one.ptr, eq));
+	*value = (struct span){ eq, 0 };
+	if (eq != span_end(one))
+		*value = span_trim(span_between(eq + 1, span_end(one)));
+	return true;
+}
+
 struct span field_param(struct span params, struct span name)
 {
-	while (params.len) {
-		struct span one = { params.ptr + 1, params.len - 1 };
-		const char *end = find_bare(one, ';', false);
-		const char *eq;
+	struct span one, value;
 
-		one = span_between(one.ptr, end);
-		params = span_between(end, span_end(params));
-		eq = find_bare(one, '=', false);
-		if (!span_case_eq(span_trim(span_between(one.ptr, eq)), name))
-			continue;
-		if (eq == span_end(one))
-			return (struct span){ eq, 0 };
-		return span_trim(span_between(eq + 1, span_end(one)));
+	while (next_param(&params, &one, &value)) {
+		if (span_case_eq(one, name))
+			return value;
 	}
 	return (struct span){ 0 };
 }
@@ -195,6 +208,29 @@ static bool skip_protocol(struct span *s)
 	return false;
 }
 
+/* The first of each name */
+static void read_via_params(struct span params, struct via *via)
+{
+	const struct {
+		struct span name, *value;
+	} wanted[] = {
+		{ SPAN("received"), &via->received },
+		{ SPAN("rport"), &via->rport },
+		{ SPAN("branch"), &via->branch },
+	};
+	struct span name, value;
+
+	for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++)
+		*wanted[i].value = (struct span){ 0 };
+	while (next_param(&params, &name, &value)) {
+		for (size_t i = 0; i < sizeof(wanted) / sizeof(*wanted); i++) {
+			if (!wanted[i].value->ptr &&
+			    span_case_eq(name, wanted[i].name))
+				*wanted[i].value = value;
+		}
+	}
+}
+
 bool via_parse(struct span value, struct via *via)
 {
 	struct span params;
@@ -206,8 +242,6 @@ bool via_parse(struct span value, struct via *via)
 	params = skip_blank(span_between(end, span_end(value)));
 	if (params.len && params.ptr[0] != ';')
 		return false;
-	via->received = field_param(params, SPAN("received"));
-	via->rport = field_param(params, SPAN("rport"));
-	via->branch = field_param(params, SPAN("branch"));
+	read_via_params(params, via);
 	return true;
 }

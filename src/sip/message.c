@@ -69,7 +69,11 @@ static enum sip_header header_from(struct span name)
 		return SIP_OTHER;
 	}
 	for (unsigned int i = 1; i < SIP_HEADERS; i++) {
-		if (span_case_eq(name, header_names[i].name))
+		const struct span *known = &header_names[i].name;
+
+		if (name.len == known->len &&
+		    (name.ptr[0] | 0x20) == (known->ptr[0] | 0x20) &&
+		    span_case_eq(name, *known))
 			return (enum sip_header)i;
 	}
 	return SIP_OTHER;

@@ -337,20 +337,20 @@ static void restore_source(struct rewrite *rw, const struct via *via)
 }
 
 static void rewrite_via(struct rewrite *rw, const struct site *site,
-			enum site_rule rule, struct span value)
+			enum site_rule rule)
 {
-	struct via via;
+	const struct via *via = &rw->top;
 
-	if (!via_parse(value, &via) || !is_ours(rw, site, &via.sent_by))
+	if (!rw->via.ptr || !is_ours(rw, site, &via->sent_by))
 		return;
-	if (!witness_via(value, &via)) {
+	if (!witness_via(rw->via, via)) {
 		doubt(rw);
 		return;
 	}
 	if (rule == SITE_MAP)
-		map_out(rw, site, &via.sent_by);
-	else if (restore(rw, site, &via.sent_by))
-		restore_source(rw, &via);
+		map_out(rw, site, &via->sent_by);
+	else if (restore(rw, site, &via->sent_by))
+		restore_source(rw, via);
 }
 
 static void rewrite_field(struct rewrite *rw, const struct site *site,
@@ -359,10 +359,7 @@ static void rewrite_field(struct rewrite *rw, const struct site *site,
 	struct span value;
 
 	while (field_next_value(&field, &value)) {
-		if (site->header == SIP_VIA)
-			rewrite_via(rw, site, rule, value);
-		else
-			rewrite_uri(rw, site, rule, field_uri(value));
+		rewrite_uri(rw, site, rule, field_uri(value));
 		if (site->top_only)
 			return;
 	}
@@ -434,15 +431,26 @@ static enum site_rule rule_for(const struct rewrite *rw,
 	return rule;
 }
 
-uint32_t rewrite_branch(const struct message *msg)
+/* The topmost Via; .ptr NULL if there is none that can be read */
+static struct span top_via(const struct message *msg, struct via *via)
 {
 	struct span field = message_value(msg, SIP_VIA), value;
+
+	if (field_next_value(&field, &value) && via_parse(value, via))
+		return value;
+	return (struct span){ 0 };
+}
+
+static uint32_t branch_hash(const struct via *via)
+{
+	return via->branch.len ? span_hash(via->branch, 0) : 0;
+}
+
+uint32_t rewrite_branch(const struct message *msg)
+{
 	struct via via;
 
-	if (!field_next_value(&field, &value) || !via_parse(value, &via) ||
-	    !via.branch.len)
-		return 0;
-	return span_hash(via.branch, 0);
+	return top_via(msg, &via).ptr ? branch_hash(&via) : 0;
 }
 
 void rewrite_header(struct rewrite *rw)
@@ -450,7 +458,10 @@ void rewrite_header(struct rewrite *rw)
 	const struct message *msg = rw->msg;
 	uint32_t call = span_hash(message_value(msg, SIP_CALL_ID), 0);
 
-	rw->message = (struct undo_message){ rewrite_branch(msg), call };
+	rw->via = top_via(msg, &rw->top);
+	rw->message =
+		(struct undo_message){ rw->via.ptr ? branch_hash(&rw->top) : 0,
+				       call };
 	if (rw->outbound)
 		rw->foreign = foreign_get(rw->bindings, &rw->flow->lan.src.addr,
 					  call);
@@ -461,6 +472,10 @@ void rewrite_header(struct rewrite *rw)
 
 		if (rule == SITE_LEAVE)
 			continue;
+		if (site->header == SIP_VIA) {
+			rewrite_via(rw, site, rule);
+			continue;
+		}
 		if (site->header == SIP_OTHER) {
 			rewrite_uri(rw, site, rule, msg->request_uri);
 			continue;
