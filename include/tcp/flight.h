@@ -60,7 +60,8 @@ bool flight_detect(struct flight *f, unsigned int later);
 /** flight_is_suspect() - Something may be lost, but is not known to be */
 bool flight_is_suspect(const struct flight *f);
 
-/** flight_lose() - What was sent longest ago, or latest, is taken for lost */
+/** flight_lose() - The first part, or what was sent latest, is taken for lost
+ */
 void flight_lose(struct flight *f, bool latest);
 
 /** flight_lose_all() - All of it; what was said to have arrived, too, for the

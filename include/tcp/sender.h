@@ -28,19 +28,24 @@ enum sender_timer {
  * @wl1:	The segment that said so (RFC 9293 3.3.1)
  * @head:	Where @first stands in @buf
  * @mss:	Most data of a segment, options not yet taken off (RFC 6691)
+ * @full_mss, @narrowed: What it was before it was narrowed, so often, because
+ *		nothing arrived
  * @wscale:	Of the receiver's window
  * @cwnd, @ssthresh: RFC 5681, bytes
  * @flight:	Segments under way
  * @sacking:	The receiver tells what it has out of order
  * @recovering, @recover: Losses are being repaired until @recover is
  *		acknowledged (RFC 6582, RFC 6675)
+ * @urgent:	A lost segment may go whatever @cwnd says
  * @probe:	A byte may go beyond the window (RFC 9293 3.8.6.1)
- * @tail, @probed: The end of a flight may go beyond @cwnd, and did (RFC 8985 7)
+ * @tail, @probes: The end of a flight may go beyond @cwnd; times it was tried
+ *		(RFC 8985 7)
  * @rto_ms, @srtt_ms, @var_ms: RFC 6298; @srtt_ms is 0 before the first sample
  * @timed, @timed_ms: The byte whose acknowledgement is timed, and when it went;
  *		0 ms: none is
  * @due_ms, @timer: When something is to be done, and what; 0 ms: nothing is
- * @retries:	Times it has ended since something was acknowledged
+ * @retries, @backoff: Times it has ended since something was acknowledged; so
+ *		often its time is doubled
  *
  *	una = first        nxt             end
  *	| under way ...    | not sent yet  |
@@ -50,12 +55,12 @@ struct sender {
 	bool fin;
 	struct buffer buf;
 	size_t head;
-	uint16_t mss;
-	uint8_t wscale;
+	uint16_t mss, full_mss;
+	uint8_t wscale, narrowed;
 	uint32_t cwnd, ssthresh;
-	unsigned int duplicates, retries;
+	unsigned int duplicates, retries, backoff, probes;
 	struct flight flight;
-	bool sacking, recovering, probe, tail, probed;
+	bool sacking, recovering, urgent, probe, tail;
 	uint32_t recover;
 	enum sender_timer timer;
 	uint32_t rto_ms, srtt_ms, var_ms, timed;

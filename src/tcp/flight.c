@@ -87,7 +87,8 @@ void flight_lose(struct flight *f, bool latest)
 		struct flight_segment *sent = &f->sent[i];
 
 		if (is_open(sent) &&
-		    (!worst || seq_before(sent->order, worst->order) != latest))
+		    (!worst ||
+		     (latest && seq_before(worst->order, sent->order))))
 			worst = sent;
 	}
 	if (worst)

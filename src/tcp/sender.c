@@ -17,6 +17,7 @@
 #define RETRIES_MAX 12
 /* After so many the path may be too narrow: RFC 4821 7.7 */
 #define RETRIES_NARROW 3
+#define BACKOFF_MAX 8
 #define NARROW_MSS 536
 /* All options and eight bytes */
 #define LEAST_MSS 48
@@ -26,6 +27,10 @@
 #define DUPLICATES 3
 /* Longer than systems wait with an acknowledgement of several segments */
 #define TAIL_MS 50
+/* They do not wait while something is missing: RFC 5681 4.2 */
+#define HOLE_MS 10
+/* So often is tried before the retransmission timer */
+#define PROBES_MAX 3
 /* What has been overtaken may still come: RFC 8985 6.2 wants RTT / 4 */
 #define ORDER_MS 8
 
@@ -40,8 +45,10 @@ void sender_init(struct sender *s, uint32_t seq, uint16_t mss)
 		.end = seq,
 		.edge = seq + UINT16_MAX,
 		.mss = mss,
+		.full_mss = mss,
 		.cwnd = FIRST_SEGMENTS * (uint32_t)mss,
 		.ssthresh = UINT32_MAX,
+		.recover = seq - 1,
 		.rto_ms = RTO_FIRST_MS,
 	};
 }
@@ -106,15 +113,28 @@ static void make_segment(const struct sender *s, struct range r,
 		seg->flags |= TH_FIN;
 }
 
+/* What the network bears beside what is in it */
+static uint32_t cwnd_left(const struct sender *s)
+{
+	uint32_t pipe = flight_pipe(&s->flight);
+	uint32_t gone = s->duplicates * s->mss;
+
+	/* Without SACK, each duplicate says that some has left: RFC 3042, RFC
+	 * 5681 3.2
+	 */
+	pipe -= gone < pipe ? gone : pipe;
+	return pipe < s->cwnd ? s->cwnd - pipe : 0;
+}
+
 /* What was lost, as far as the network bears it: RFC 6675 5 */
 static bool next_again(struct sender *s, size_t options, struct segment *seg)
 {
-	uint32_t pipe = flight_pipe(&s->flight);
 	struct range r;
 
-	if ((pipe && pipe >= s->cwnd) ||
+	if ((!s->urgent && !cwnd_left(s)) ||
 	    !flight_resend(&s->flight, payload(s, options), &r))
 		return false;
+	s->urgent = false;
 	s->timed_ms = 0; /* Karn: which one is acknowledged? */
 	make_segment(s, r, seg);
 	return true;
@@ -123,19 +143,18 @@ static bool next_again(struct sender *s, size_t options, struct segment *seg)
 static bool next_new(struct sender *s, size_t options, struct segment *seg,
 		     uint64_t now_ms)
 {
-	uint32_t pipe = flight_pipe(&s->flight);
-	uint32_t cwnd = pipe < s->cwnd ? s->cwnd - pipe : 0;
+	uint32_t limit = seq_min(s->edge, s->nxt + payload(s, options));
 	struct range r = { s->nxt, s->end + s->fin };
-	uint32_t limit;
+	bool fits;
 
-	if (s->tail && cwnd < s->mss)
-		cwnd = s->mss;
-	limit = seq_min(s->edge, s->nxt + cwnd);
 	if (s->probe && !seq_before(s->nxt, s->edge))
 		limit = s->nxt + 1;
+	r.end = seq_min(r.end, limit);
+	fits = s->tail || !flight_pipe(&s->flight) ||
+	       r.end - r.first <= cwnd_left(s);
 	s->probe = s->tail = false;
-	r.end = seq_min(r.end, seq_min(limit, s->nxt + payload(s, options)));
-	if (!seq_before(r.first, r.end) || s->flight.count >= FLIGHT_NEW)
+	if (!seq_before(r.first, r.end) || !fits ||
+	    s->flight.count >= FLIGHT_NEW)
 		return false;
 	s->nxt = r.end;
 	flight_add(&s->flight, r);
@@ -147,19 +166,38 @@ static bool next_new(struct sender *s, size_t options, struct segment *seg,
 	return true;
 }
 
+/* Something new could go, but for the network */
+static bool has_more(const struct sender *s)
+{
+	return sender_is_late(s) && seq_before(s->nxt, s->edge);
+}
+
+/* Wait for the tail of what is under way (RFC 8985 7)? 0: not */
+static uint32_t tail_ms(const struct sender *s)
+{
+	uint32_t wait_ms = 2 * s->srtt_ms;
+
+	if (!s->srtt_ms || s->retries || s->probes == PROBES_MAX)
+		return 0;
+	if (s->recovering || has_more(s))
+		return (wait_ms + HOLE_MS) << s->probes;
+	return s->flight.count > 1 ? (wait_ms + TAIL_MS) << s->probes : 0;
+}
+
 /* What to wait for from now on */
 static void arm(struct sender *s, uint64_t now_ms)
 {
-	uint32_t wait_ms = s->rto_ms;
+	uint32_t wait_ms = s->rto_ms << s->backoff, tail = tail_ms(s);
 
+	if (wait_ms > RTO_MAX_MS)
+		wait_ms = RTO_MAX_MS;
 	s->timer = SENDER_RTO;
-	if (flight_is_suspect(&s->flight)) {
+	if (s->sacking && flight_is_suspect(&s->flight)) {
 		s->timer = SENDER_ORDER;
 		wait_ms = ORDER_MS + s->srtt_ms / 4;
-	} else if (s->flight.count > 1 && s->srtt_ms && !s->probed &&
-		   !s->retries && 2 * s->srtt_ms + TAIL_MS < s->rto_ms) {
+	} else if (tail && tail < wait_ms) {
 		s->timer = SENDER_TAIL;
-		wait_ms = 2 * s->srtt_ms + TAIL_MS;
+		wait_ms = tail;
 	}
 	s->due_ms = sender_is_done(s) ? 0 : now_ms + wait_ms;
 }
@@ -218,6 +256,15 @@ static void lose(struct sender *s)
 	s->cwnd = s->ssthresh;
 	s->recovering = true;
 	s->recover = s->nxt;
+	/* One goes at once: RFC 6675 5 (4.3) */
+	s->urgent = true;
+}
+
+/* The first part is lost, and goes at once: RFC 5681 3.2 */
+static void lose_first(struct sender *s)
+{
+	flight_lose(&s->flight, false);
+	s->urgent = true;
 }
 
 /* Bytes before @una are acknowledged: drop them */
@@ -235,6 +282,13 @@ static void forget(struct sender *s, uint32_t una)
 		s->head = 0;
 }
 
+/* It may have been chance: the second time shows that it is the path */
+static void widen(struct sender *s)
+{
+	if (s->narrowed == 1 && s->mss < s->full_mss)
+		s->mss = s->full_mss;
+}
+
 static void advance(struct sender *s, uint32_t ack, bool sacks, uint64_t now_ms)
 {
 	uint32_t acked = ack - s->una;
@@ -242,14 +296,15 @@ static void advance(struct sender *s, uint32_t ack, bool sacks, uint64_t now_ms)
 	if (s->timed_ms && !seq_before(ack, s->timed))
 		take_sample(s, now_ms);
 	forget(s, ack);
-	s->duplicates = s->retries = 0;
-	s->probed = false;
+	s->duplicates = s->retries = s->probes = s->backoff = 0;
 	if (s->recovering && seq_before(ack, s->recover)) {
 		/* Without SACK: the next hole. RFC 6582 3.2 */
 		if (!sacks && !s->sacking)
-			flight_lose(&s->flight, false);
-	} else {
+			lose_first(s);
+	} else if (s->recovering) {
 		s->recovering = false;
+		s->recover = ack;
+		widen(s);
 	}
 	if (!s->recovering || s->cwnd < s->ssthresh)
 		grow_cwnd(s, acked);
@@ -273,13 +328,16 @@ static bool take_sacks(struct sender *s, const struct segment *seg)
 	return news;
 }
 
-/* Without SACK they are counted: RFC 5681 3.2 */
+/* Without SACK they are counted (RFC 5681 3.2), but for those that answer what
+ * was sent again for nothing (RFC 6582 4)
+ */
 static void duplicate(struct sender *s)
 {
-	if (s->sacking || ++s->duplicates != DUPLICATES)
+	if (s->sacking || ++s->duplicates != DUPLICATES || s->recovering ||
+	    s->una == s->recover)
 		return;
 	lose(s);
-	flight_lose(&s->flight, false);
+	lose_first(s);
 }
 
 /* RFC 9293 3.10.7.4, fifth. Return: it was said anew */
@@ -318,10 +376,12 @@ void sender_ack(struct sender *s, const struct segment *seg, uint32_t ack,
 	} else if (!news && !segment_len(seg) && !moves && !seg->sacks) {
 		duplicate(s);
 	}
-	if (flight_detect(&s->flight, DUPLICATES))
+	if (s->sacking && flight_detect(&s->flight, DUPLICATES))
 		lose(s);
-	if (news)
+	if (news) {
+		s->probes = 0;
 		arm(s, now_ms);
+	}
 }
 
 /* ---- what only time shows ---- */
@@ -358,32 +418,55 @@ void sender_restart(struct sender *s, uint64_t now_ms)
 
 void sender_repeat(struct sender *s)
 {
-	flight_lose(&s->flight, false);
+	lose_first(s);
 }
 
 void sender_narrow(struct sender *s)
 {
 	if (s->mss <= NARROW_MSS)
 		return;
-	s->mss = NARROW_MSS;
+	s->mss = s->full_mss = NARROW_MSS;
 	flight_lose(&s->flight, true);
+	s->urgent = true;
 }
 
 /* Nothing has come for too long: all is sent again, slowly */
 static void expire(struct sender *s)
 {
 	s->retries++;
-	s->rto_ms = s->rto_ms * 2 < RTO_MAX_MS ? s->rto_ms * 2 : RTO_MAX_MS;
-	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS)
+	if (s->backoff < BACKOFF_MAX)
+		s->backoff++;
+	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS) {
 		s->mss = NARROW_MSS;
-	if (s->nxt == s->una) {
+		s->narrowed++;
+	}
+	if (!s->flight.count) {
 		s->probe = true;
 		return;
 	}
-	s->recovering = false;
+	/* Once for the same losses: RFC 5681 3.1 */
+	s->recovering = s->recovering && s->retries > 1;
 	lose(s);
 	s->cwnd = s->mss;
+	s->duplicates = 0;
 	flight_lose_all(&s->flight);
+	s->urgent = true;
+}
+
+/* The last one again makes a receiver say what it has got, if it can; another
+ * one lacks the first
+ */
+static void take_tail(struct sender *s)
+{
+	if (has_more(s) && !s->recovering) {
+		s->tail = true; /* something new tells as much */
+	} else if (!s->sacking) {
+		lose(s);
+		lose_first(s);
+	} else {
+		flight_lose(&s->flight, true);
+		s->urgent = true;
+	}
 }
 
 bool sender_timeout(struct sender *s, uint64_t now_ms)
@@ -395,10 +478,8 @@ bool sender_timeout(struct sender *s, uint64_t now_ms)
 		if (flight_detect(&s->flight, 1))
 			lose(s);
 	} else if (s->timer == SENDER_TAIL) {
-		s->probed = s->tail = true;
-		/* Something new tells as much as the last one again */
-		if (!sender_is_late(s) || !seq_before(s->nxt, s->edge))
-			flight_lose(&s->flight, true);
+		s->probes++;
+		take_tail(s);
 	} else {
 		expire(s);
 	}

@@ -53,8 +53,8 @@ static void random_end(struct choice *c, struct end *e)
 	e->stamps = choose(c, 2);
 	e->nagle = choose(c, 2);
 	e->strict = choose(c, 2);
-	e->every = 1 + choose(c, 3);
-	e->ack_us = ONE_OF(c, 40000, 40000, 1000, 100000);
+	e->every = 1 + choose(c, 2);
+	e->ack_us = ONE_OF(c, 40000, 40000, 1000, 20000);
 	e->lag_us = choose(c, 3) ? 0 : 1 + choose(c, 30000);
 	e->pause_us = choose(c, 2) ? 0 : 1 + choose(c, 60000);
 	e->flight = ONE_OF(c, 14600, 14600, 3000, 100000);
