@@ -59,6 +59,8 @@ static struct span new_part(const struct receiver *r, const struct segment *seg,
 		*seq = r->next;
 	}
 	room = seq_diff(r->base + (uint32_t)RECEIVER_CAP, *seq);
+	if (r->fin_seen && seq_diff(r->fin, *seq) < room)
+		room = seq_diff(r->fin, *seq);
 	if (room <= 0)
 		data.len = 0;
 	else if (data.len > (size_t)room)
@@ -68,10 +70,12 @@ static struct span new_part(const struct receiver *r, const struct segment *seg,
 
 static void note_fin(struct receiver *r, const struct segment *seg)
 {
-	uint32_t fin = seg->seq + (uint32_t)seg->data.len;
+	uint32_t fin = seg->seq + (uint32_t)seg->data.len, last = r->next;
 
+	if (r->beyond.count)
+		last = r->beyond.range[r->beyond.count - 1].end;
 	if (!(seg->flags & TH_FIN) || r->fin_seen ||
-	    fin - r->base > RECEIVER_CAP || seq_before(fin, r->next))
+	    fin - r->base > RECEIVER_CAP || seq_before(fin, last))
 		return;
 	r->fin_seen = true;
 	r->fin = fin;

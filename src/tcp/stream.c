@@ -13,6 +13,8 @@
 #define DEFAULT_MSS 536
 /* The largest window: RFC 7323 2.3 */
 #define WINDOW_MAX (1 << 30)
+/* Where we take the data, no more than some times RECEIVER_CAP was offered */
+#define CHANGED_WINDOW_MAX (1 << 20)
 /* What waits for a receiver at most; a sender that keeps to its window does not
  * come near
  */
@@ -452,11 +454,28 @@ static uint32_t end_of(const struct segment *seg)
 }
 
 /* A number that no end can mean: it is for the other end to refuse */
-static bool is_stray(const struct half *h, const struct segment *in)
+static bool is_stray(const struct stream *s, int from, const struct segment *in)
 {
+	const struct half *h = &s->half[from];
 	int32_t off = seq_diff(end_of(in), received(h));
+	int32_t most = s->changed ? CHANGED_WINDOW_MAX : WINDOW_MAX;
 
-	return h->reading && (off > WINDOW_MAX || off < -WINDOW_MAX);
+	return h->reading && (off > most || off < -most);
+}
+
+/* Nor an acknowledgement that is missing or long gone: what we take is believed
+ * by the other end (RFC 9293 3.10.7.4, fifth; RFC 5961 5.2)
+ */
+static bool is_forged(const struct stream *s, int from,
+		      const struct segment *in)
+{
+	const struct half *back = &s->half[!from];
+
+	if (!s->changed)
+		return false;
+	return !(in->flags & TH_ACK) ||
+	       (back->reading &&
+		seq_diff(in->ack, back->out.una) < -CHANGED_WINDOW_MAX);
 }
 
 /* What has not been sent is acknowledged: RFC 9293 3.10.7.4, fifth */
@@ -757,8 +776,11 @@ static bool is_unseen(const struct stream *s, const struct stream_env *env,
 {
 	const struct half *back = &s->half[!from];
 
+	/* Not by a packet that anybody could have made */
+	if (!env->offline &&
+	    (s->changed || in->seq != received(&s->half[from])))
+		return false;
 	return back->reading && in->flags & TH_ACK &&
-	       (!s->changed || env->offline) && !is_stray(&s->half[from], in) &&
 	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
 }
 
@@ -768,6 +790,16 @@ static bool is_taken(const struct half *h, const struct segment *in)
 	if (h->reading)
 		return segment_len(in);
 	return !is_delivered(h) && seq_before(in->seq, h->last_in);
+}
+
+/*
+ * Its sender has sent more by then, which came after it or is lost. Passed as
+ * it is, its number could lie beyond all to come once that has shrunk, and its
+ * receiver would take them for older: RFC 9293 3.10.7.4, fifth, SND.WL1.
+ */
+static bool is_early(const struct half *h, const struct segment *in)
+{
+	return h->reading && seq_before(received(h), in->seq);
 }
 
 static enum stream_verdict exchange(struct stream *s,
@@ -797,7 +829,7 @@ static enum stream_verdict exchange(struct stream *s,
 	answer = take_data(s, env, from, in);
 	if (s->closed)
 		return STREAM_DROP;
-	if (dry || (!s->changed && !answer)) {
+	if (dry || (!s->changed && !answer && !is_early(h, in))) {
 		passed(s, from, in);
 		return STREAM_PASS;
 	}
@@ -882,6 +914,11 @@ static enum stream_verdict handshake(struct stream *s,
 				     const struct segment *in,
 				     struct segment *out)
 {
+	/* Where one lives it is a late one, or a forgery: who gets it asks back,
+	 * and the reset that follows is believed (RFC 5961 4)
+	 */
+	if (s->changed && !stream_is_over(s))
+		return STREAM_PASS;
 	take_syn(s, env, from, in);
 	if (env->dry || in->sealed || in->mss < CLAMP_FROM + STREAM_CLAMP)
 		return STREAM_PASS;
@@ -1021,8 +1058,8 @@ enum stream_verdict stream_segment(struct stream *s,
 		live.ack = live_ack(&s->half[!from], in->ack);
 		in = &live;
 	}
-	if (is_stray(&s->half[from], in) ||
-	    (!env->offline && is_ahead(s, from, in)))
+	if (is_stray(s, from, in) ||
+	    (!env->offline && (is_ahead(s, from, in) || is_forged(s, from, in))))
 		return s->changed ? STREAM_DROP : STREAM_PASS;
 	pick_up(s, env, from, in);
 	remember(s, from, in);

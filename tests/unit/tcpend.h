@@ -100,7 +100,7 @@ struct end {
 	uint64_t now_us;
 	uint64_t una, nxt, max, edge, rcv, given, read, fin, told;
 	uint32_t peer_isn, wl1, wl2, ts_recent;
-	uint16_t peer_mss;
+	uint16_t peer_mss, said;
 	uint8_t peer_wscale;
 	unsigned int duplicates, backoff, behind;
 	uint64_t rto_at, persist_at, ack_at, read_at, write_at, alive_at;
@@ -221,7 +221,7 @@ static inline void end_put(struct end *e, struct segment *seg)
 {
 	seg->flags |= TH_ACK;
 	seg->ack = e->peer_isn + (uint32_t)e->rcv;
-	seg->window = end_window(e);
+	seg->window = e->said = end_window(e);
 	seg->stamped = e->stamps;
 	seg->ts_val = end_stamp(e);
 	seg->ts_ecr = e->ts_recent;
@@ -539,7 +539,7 @@ static inline void end_input(struct end *e, const struct segment *seg)
 		return;
 	}
 	/* RFC 9293 3.10.7.4, first: old, or beyond the window */
-	if (off < -(int32_t)segment_len(seg) ||
+	if (off < -(int32_t)segment_len(seg) || (int64_t)at < 0 ||
 	    (off < 0 && off + (int32_t)segment_len(seg) <= 0) ||
 	    (off > 0 && at + !!segment_len(seg) > e->given)) {
 		if (off < 0 && off >= -(1 << 28))
@@ -628,7 +628,8 @@ static inline void end_read(struct end *e)
 	if (want > e->rcv + ((uint64_t)UINT16_MAX << end_shift(e)))
 		want = e->rcv + ((uint64_t)UINT16_MAX << end_shift(e));
 	/* RFC 9293 3.8.6.2.2 */
-	if (want >= before + (1u << end_shift(e)) &&
+	if ((e->rcv != e->told || end_window(e) != e->said) &&
+	    want >= before + (1u << end_shift(e)) &&
 	    (want >= before + e->room / 2 || want >= before + 2u * e->mss ||
 	     e->read == e->rcv))
 		end_ack(e);

@@ -343,12 +343,21 @@ static inline void model_end_fail(void *ctx, const char *why)
  */
 static inline struct span model_toy(struct span whole, char *out)
 {
-	const char *line = span_find(whole, SPAN("X-T: ")) + 5;
-	const char *end = strchr(line, '\r') + 2;
-	const char *body = span_find(whole, SPAN("\r\n\r\n")) + 4;
-	size_t n = (size_t)atoi(line + 1), len = (size_t)(end - whole.ptr);
-	size_t rest = (size_t)(span_end(whole) - body);
+	const char *line = span_find(whole, SPAN("X-T: "));
+	const char *body = span_find(whole, SPAN("\r\n\r\n"));
+	const char *end = span_find(whole, SPAN("\r\nContent-Length: "));
+	size_t n, len, rest;
 
+	if (!end)
+		end = span_find(whole, SPAN("\r\nX-N: "));
+	if (!line || !body || !end || end < line + 6)
+		return whole;
+	line += 5;
+	end += 2;
+	body += 4;
+	n = (size_t)atoi(line + 1) % (MODEL_GROWTH + 1);
+	len = (size_t)(end - whole.ptr);
+	rest = (size_t)(span_end(whole) - body);
 	switch (*line) {
 	case '!':
 		return (struct span){ 0 };
