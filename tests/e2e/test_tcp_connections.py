@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Connections begin, end, wait and come back; and who may open one."""
 
+import errno
 import socket
 import time
 
@@ -403,13 +404,26 @@ def test_idle_then_used(line):
 
 # --- again ---
 
+def from_port(net, listener, port):
+    """A new line from there, as soon as the last ACK has reached it."""
+    end = time.monotonic() + 3 * PROMPT_S
+    while True:
+        try:
+            return TcpLine(net, listener=listener, port=port)
+        except OSError as error:
+            if (error.errno != errno.EADDRNOTAVAIL
+                    or time.monotonic() > end):
+                raise
+            time.sleep(0.002)
+
+
 @pytest.mark.parametrize("how", ["server-first", "reset", "phone-resets"])
 def test_the_same_ports_again(net, daemon, own, how):
     """A new connection is new, whatever was known of the old one."""
     net.patient()
     listener = own(Listener(net.prov, PROXY))
     for number in range(5):
-        line = TcpLine(net, listener=listener, port=41000)
+        line = from_port(net, listener, 41000)
         for _ in range(number + 1):
             line.register()
         promptly(line.streams_out, b"".join(
