@@ -78,11 +78,12 @@ struct half {
 
 /**
  * struct opening - What a SYN said
+ * @answer:	It acknowledged the other one
  * @used:	The connection at hand began with it
- * @len:	Bytes of data in it (RFC 7413)
+ * @len, @taken: Bytes of data in it; the other end has taken some (RFC 7413)
  */
 struct opening {
-	bool seen, used, scaled, sack_ok, sealed;
+	bool seen, answer, used, scaled, sack_ok, sealed, taken;
 	uint32_t isn;
 	uint16_t mss, window, len;
 	uint8_t wscale;
@@ -160,6 +161,10 @@ void stream_init(struct stream *s);
 
 /** stream_adopt() - A connection that is older than we; @wscale by end */
 void stream_adopt(struct stream *s, const uint8_t wscale[2]);
+
+/** stream_refuse() - One that cannot go on: what comes is answered by a reset
+ */
+void stream_refuse(struct stream *s);
 
 /** stream_free() - Give its memory back */
 void stream_free(struct stream *s, struct tcp_memory *memory);

@@ -143,7 +143,7 @@ void segment_path_read(const struct packet *pkt, struct segment_path *path)
 	path->ttl = v4 ? ip[8] : ip[7];
 	if (path->ttl > 1)
 		path->ttl--;
-	path->tos = v4 ? ip[1] : (uint8_t)(ip[0] << 4 | ip[1] >> 4);
+	path->tos = (uint8_t)(v4 ? ip[1] : ip[0] << 4 | ip[1] >> 4);
 	path->tos &= 0xfc;
 }
 

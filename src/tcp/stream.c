@@ -208,6 +208,12 @@ void stream_adopt(struct stream *s, const uint8_t wscale[2])
 	memcpy(s->wscale, wscale, sizeof(s->wscale));
 }
 
+void stream_refuse(struct stream *s)
+{
+	stream_init(s);
+	s->closed = true;
+}
+
 static void half_free(struct half *h, struct tcp_memory *memory)
 {
 	receiver_free(&h->in, memory);
@@ -351,6 +357,8 @@ void stream_plain(struct stream *s, const struct stream_env *env)
 
 	end_stream(s, env, 0,
 		   (struct span){ h->in.buf.ptr, receiver_held(&h->in) });
+	for (int i = 0; i < 2 && s->changed && !s->closed; i++)
+		send_all(s, env, i);
 }
 
 /* One frame of @rest. Return: bytes done with; 0 if that is all for now;
@@ -876,7 +884,29 @@ static void open_stream(struct stream *s, int from, const struct segment *in)
 	s->half[!from].ts_val = in->ts_ecr;
 }
 
-/* A SYN that answers the other one begins a connection, anew perhaps */
+/* Both ends have said how they begin: @in is the first that follows from it */
+static void renew(struct stream *s, const struct stream_env *env, int from,
+		  const struct segment *in)
+{
+	struct opening *syn = s->syn;
+
+	stream_free(s, env->memory);
+	s->half[0] = s->half[1] = (struct half){ 0 };
+	s->changed = s->closed = s->pick_up = s->watched = false;
+	syn[0].used = syn[1].used = true;
+	/* Data taken before both have agreed is out of our hands */
+	s->sealed =
+		syn[0].sealed || syn[1].sealed || syn[0].taken || syn[1].taken;
+	if (!s->sealed)
+		open_stream(s, from, in);
+}
+
+/*
+ * A SYN that answers the other one begins a connection, anew perhaps. Where one
+ * lives that cannot do without us it may be a late one, or a forgery: its ends
+ * ask back, and the reset that follows is believed (RFC 5961 4). But both may
+ * have died.
+ */
 static void take_syn(struct stream *s, const struct stream_env *env, int from,
 		     const struct segment *in)
 {
@@ -888,10 +918,12 @@ static void take_syn(struct stream *s, const struct stream_env *env, int from,
 	if (answer && (!other->seen || early > other->len))
 		return;
 	*syn = (struct opening){ .seen = true,
+				 .answer = answer,
 				 .used = used,
 				 .scaled = in->scaled,
 				 .sack_ok = in->sack_ok,
 				 .sealed = in->sealed,
+				 .taken = in->data.len && answer,
 				 .isn = in->seq,
 				 .mss = in->mss,
 				 .window = in->window,
@@ -899,14 +931,19 @@ static void take_syn(struct stream *s, const struct stream_env *env, int from,
 				 .wscale = in->wscale };
 	if (!answer || (used && other->used))
 		return;
-	stream_free(s, env->memory);
-	s->half[0] = s->half[1] = (struct half){ 0 };
-	s->changed = s->closed = s->pick_up = s->watched = false;
-	syn->used = other->used = true;
-	/* Data taken before both have agreed is out of our hands */
-	s->sealed = syn->sealed || other->sealed || early || syn->len;
-	if (!s->sealed)
-		open_stream(s, from, in);
+	other->taken = early;
+	if (!s->changed || stream_is_over(s))
+		renew(s, env, from, in);
+}
+
+/* The third packet of a connection in the place of one that lives, we think */
+static bool is_third(const struct stream *s, int from, const struct segment *in)
+{
+	const struct opening *syn = &s->syn[from], *other = &s->syn[!from];
+
+	return s->changed && syn->seen && other->answer && !syn->used &&
+	       !other->used && in->flags & TH_ACK && in->seq == syn->isn + 1 &&
+	       in->ack == other->isn + 1;
 }
 
 static enum stream_verdict handshake(struct stream *s,
@@ -914,11 +951,6 @@ static enum stream_verdict handshake(struct stream *s,
 				     const struct segment *in,
 				     struct segment *out)
 {
-	/* Where one lives it is a late one, or a forgery: who gets it asks back,
-	 * and the reset that follows is believed (RFC 5961 4)
-	 */
-	if (s->changed && !stream_is_over(s))
-		return STREAM_PASS;
 	take_syn(s, env, from, in);
 	if (env->dry || in->sealed || in->mss < CLAMP_FROM + STREAM_CLAMP)
 		return STREAM_PASS;
@@ -1047,6 +1079,8 @@ enum stream_verdict stream_segment(struct stream *s,
 		s->sealed = true;
 		stream_plain(s, env);
 	}
+	if (is_third(s, from, in))
+		renew(s, env, from, in);
 	if (s->sealed)
 		return STREAM_PASS;
 	if (s->closed)
@@ -1059,7 +1093,8 @@ enum stream_verdict stream_segment(struct stream *s,
 		in = &live;
 	}
 	if (is_stray(s, from, in) ||
-	    (!env->offline && (is_ahead(s, from, in) || is_forged(s, from, in))))
+	    (!env->offline &&
+	     (is_ahead(s, from, in) || is_forged(s, from, in))))
 		return s->changed ? STREAM_DROP : STREAM_PASS;
 	pick_up(s, env, from, in);
 	remember(s, from, in);
