@@ -35,6 +35,7 @@
  * @repeat:	Runs while bytes of ours are not acknowledged
  * @life:	When it is to be looked after, at the latest
  * @answered:	End 1 has been heard
+ * @holds:	Bytes of an unfinished message wait in it
  */
 struct connection {
 	struct tuple lan, wan;
@@ -42,9 +43,9 @@ struct connection {
 	struct segment_path path[2];
 	struct timer repeat, life;
 	uint64_t used_ms;
-	bool answered;
+	bool answered, holds;
 	UT_hash_handle by_lan, by_wan;
-	struct connection *prev, *next;
+	struct connection *prev, *next, *holds_prev, *holds_next;
 };
 
 /**
@@ -58,6 +59,8 @@ struct connection {
  * @owner:	For these two
  * @offline:	As in struct stream_env
  * @repeats, @lives: Wheels
+ *
+ * @holding:	Those that hold bytes, in the order in which they began to
  *
  * The list is in order of last use, the oldest first.
  */
@@ -74,7 +77,7 @@ struct connections {
 	void *owner;
 	bool offline;
 	struct timer_wheel repeats, lives;
-	struct connection *by_lan, *by_wan, *list;
+	struct connection *by_lan, *by_wan, *list, *holding;
 };
 
 /** connections_init() - None yet; the caller has set all up to @owner */
@@ -120,7 +123,13 @@ bool connection_renew(struct connections *all, struct connection *c);
 bool connection_bypass(struct connections *all, const struct tuple *t,
 		       enum nat_side side);
 
-/** connection_adopt() - One that is older than this program */
+/**
+ * connection_adopt() - One that is older than this program
+ *
+ * It is left alone. One that a former self has changed cannot go on: what is
+ * sent on it is answered by a reset. In a capture it is read from the first
+ * start line on that begins a segment.
+ */
 void connection_adopt(struct connections *all, const struct nat_entry *entry,
 		      uint64_t now_ms);
 

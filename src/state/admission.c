@@ -218,10 +218,10 @@ void admission_adopt(struct bindings *b, struct connections *all,
 	if (!is_crossing(b, &entry->lan) || entry->tcp_over ||
 	    endpoint_eq(&entry->lan.src, &entry->wan.dst))
 		return;
-	if (!flow_adopt(b, entry, now_ms))
-		return;
 	peer_allow(b, &entry->lan.src.addr, &entry->lan.dst.addr,
 		   now_ms + entry->timeout_s * 1000ull);
 	if (entry->lan.proto == IPPROTO_TCP)
 		connection_adopt(all, entry, now_ms);
+	else
+		flow_adopt(b, entry, now_ms);
 }

@@ -131,6 +131,8 @@ static void connection_free(struct connections *all, struct connection *c)
 	timer_stop(&all->repeats, &c->repeat);
 	timer_stop(&all->lives, &c->life);
 	stream_free(&c->stream, &all->memory);
+	if (c->holds)
+		DL_DELETE2(all->holding, c, holds_prev, holds_next);
 	if (TABLE_HAS(c, by_lan))
 		HASH_DELETE(by_lan, all->by_lan, c);
 	if (TABLE_HAS(c, by_wan))
@@ -253,12 +255,21 @@ bool connection_renew(struct connections *all, struct connection *c)
 void connection_adopt(struct connections *all, const struct nat_entry *entry,
 		      uint64_t now_ms)
 {
-	struct connection *c = connection_open(all, &entry->lan, now_ms);
+	struct connection *c;
 
+	/* Whoever had it read from here on could have put a start line there
+	 * before: docs/decisions/009
+	 */
+	if (!all->offline && !entry->tcp_liberal)
+		return;
+	c = connection_open(all, &entry->lan, now_ms);
 	if (!c)
 		return;
 	c->answered = true;
-	stream_adopt(&c->stream, entry->tcp_wscale);
+	if (all->offline)
+		stream_adopt(&c->stream, entry->tcp_wscale);
+	else
+		stream_refuse(&c->stream);
 	if (!connection_attach(all, c, &entry->wan))
 		connection_free(all, c);
 }
@@ -274,10 +285,14 @@ struct connection *connection_find(const struct connections *all,
 	*from = 0;
 	if (side == NAT_SIDE_LAN)
 		HASH_FIND(by_lan, all->by_lan, t, sizeof(*t), c);
-	if (!c) {
-		*from = 1;
-		HASH_FIND(by_wan, all->by_wan, t, sizeof(*t), c);
-	}
+	if (c)
+		return c;
+	*from = 1;
+	HASH_FIND(by_wan, all->by_wan, t, sizeof(*t), c);
+	/* Both ends of a hairpin are inside; else nobody there is end 1 */
+	if (c && side == NAT_SIDE_LAN &&
+	    !all->nat->ops->is_inside(all->nat->ctx, &t->src.addr))
+		return NULL;
 	return c;
 }
 
@@ -294,24 +309,6 @@ bool connection_bypass(struct connections *all, const struct tuple *t,
 	return true;
 }
 
-/* Half messages by the thousand must not take the memory from whole ones */
-static void relieve(struct connections *all, struct turn *turn)
-{
-	struct connection *c = all->list;
-	struct stream_env env;
-
-	for (int i = 0; i < TRIES && c; i++, c = c->next) {
-		if (all->memory.used < MEMORY_HIGH)
-			return;
-		if (!stream_holds(&c->stream))
-			continue;
-		turn->c = c;
-		env = env_of(turn);
-		counter_add(all->counters, COUNTER_tcp_no_memory);
-		stream_plain(&c->stream, &env);
-	}
-}
-
 static void schedule(struct connections *all, struct connection *c)
 {
 	uint64_t due_ms = stream_due_ms(&c->stream);
@@ -319,6 +316,38 @@ static void schedule(struct connections *all, struct connection *c)
 	/* One that ends early is only started again */
 	if (due_ms && (!c->repeat.running || due_ms < c->repeat.due_ms))
 		timer_start(&all->repeats, &c->repeat, due_ms);
+}
+
+static void note_holding(struct connections *all, struct connection *c)
+{
+	bool holds = stream_holds(&c->stream);
+
+	if (holds && !c->holds)
+		DL_APPEND2(all->holding, c, holds_prev, holds_next);
+	else if (!holds && c->holds)
+		DL_DELETE2(all->holding, c, holds_prev, holds_next);
+	c->holds = holds;
+}
+
+/* Half messages by the thousand must not take the memory from whole ones: those
+ * that have waited longest go on unread
+ */
+static void relieve(struct connections *all, uint64_t now_ms)
+{
+	for (int i = 0; i < TRIES && all->holding; i++) {
+		struct turn turn = { .all = all,
+				     .c = all->holding,
+				     .now_ms = now_ms };
+		struct stream_env env = env_of(&turn);
+
+		if (all->memory.used < MEMORY_HIGH)
+			return;
+		counter_add(all->counters, COUNTER_tcp_no_memory);
+		stream_plain(&turn.c->stream, &env);
+		stream_timeout(&turn.c->stream, &env); /* what can go, goes */
+		schedule(all, turn.c);
+		note_holding(all, turn.c);
+	}
 }
 
 enum stream_verdict connection_packet(struct connections *all,
@@ -355,13 +384,25 @@ enum stream_verdict connection_packet(struct connections *all,
 	}
 	*len = (size_t)n;
 	*reason = turn.reason;
+	stream_rest(&c->stream, &all->memory);
 	schedule(all, c);
-	if (all->memory.used >= MEMORY_HIGH)
-		relieve(all, &turn);
+	note_holding(all, c);
+	relieve(all, now_ms);
 	return verdict;
 }
 
 /* ---- time ---- */
+
+/* The kernel has dropped its entry, or made another: the address has changed,
+ * or somebody wanted it to end
+ */
+static bool is_moved(const struct connections *all, const struct connection *c)
+{
+	struct nat_entry entry;
+	int err = nat_find(all->nat, &c->lan, NAT_SIDE_LAN, &entry);
+
+	return err == -ENOENT || (!err && !tuple_eq(&entry.wan, &c->wan));
+}
 
 static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms)
 {
@@ -373,8 +414,13 @@ static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms)
 	};
 	struct stream_env env = env_of(&turn);
 
-	stream_timeout(&turn.c->stream, &env);
+	/* What would be repeated is not what the kernel would translate */
+	if (is_moved(all, turn.c))
+		stream_abort(&turn.c->stream, &env);
+	else
+		stream_timeout(&turn.c->stream, &env);
 	schedule(all, turn.c);
+	note_holding(all, turn.c);
 }
 
 static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
@@ -391,7 +437,6 @@ static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
 		connection_free(all, c);
 		return;
 	}
-	stream_rest(&c->stream, &all->memory);
 	timer_start(&all->lives, timer, now_ms + LINGER_MS);
 }
 

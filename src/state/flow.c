@@ -276,13 +276,14 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 	entry.wan.src = target->in.inside;
 	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
 	entry.answered = true;
+	target->flows++; /* it shall not go while room is made */
 	flow = flow_create(b, &entry, map, true, now_ms);
-	if (!flow)
-		return NULL;
-	entry = entry_reversed(&entry);
 	/* The reverse may only displace what is older than this flow */
-	flow_add(b, &entry, target, now_ms);
-	return flow_find(b, lan, NAT_SIDE_LAN);
+	entry = entry_reversed(&entry);
+	if (flow)
+		flow_add(b, &entry, target, now_ms);
+	mapping_leave(b, target);
+	return flow ? flow_find(b, lan, NAT_SIDE_LAN) : NULL;
 }
 
 struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,

@@ -359,6 +359,44 @@ static void test_bad_options(void **state)
 	d = &dials[0];
 }
 
+/* Where its pointer would lie is not known once lengths have changed; the bytes
+ * are there. SIP has none.
+ */
+static void test_urgent(void **state)
+{
+	struct span m = request("OPTIONS", CALLING);
+
+	(void)state;
+	dial_open(d, st, CALLING, SERVER);
+	dial_send(d, 0, TH_URG | TH_ACK, d->end[0].seq, (struct span){ 0 }, m);
+	d->end[0].seq += (uint32_t)m.len;
+	assert_true(span_eq(dial_got(d, 1), request("OPTIONS", CALLING_OUT)));
+	assert_int_equal(d->end[1].flags & TH_URG, 0);
+	/* In a connection that was not changed all stays */
+	dial_open(&dials[1], st, "192.168.1.10:40001", SERVER);
+	dial_send(&dials[1], 0, TH_URG | TH_ACK, dials[1].end[0].seq,
+		  (struct span){ 0 }, SPAN("?"));
+	assert_int_equal(dials[1].end[1].flags, TH_URG | TH_ACK);
+}
+
+/* Both ends dial: RFC 9293 3.5, figure 7; RFC 5382 REQ-2 */
+static void test_simultaneous(void **state)
+{
+	(void)state;
+	dial_init(d, st, PHONE, SERVER);
+	dial_syn(d);
+	dial_send(d, 1, TH_SYN, d->end[1].seq, DIAL_OPTIONS,
+		  (struct span){ 0 });
+	for (int i = 0; i < 2; i++)
+		dial_send(d, i, TH_SYN | TH_ACK, d->end[i].seq++, DIAL_OPTIONS,
+			  (struct span){ 0 });
+	dial_say(d, 0, request("OPTIONS", PHONE));
+	assert_true(span_eq(dial_got(d, 1), request("OPTIONS", PUBLIC)));
+	dial_say(d, 1, answer(PUBLIC));
+	assert_true(span_eq(dial_got(d, 0), answer(PHONE)));
+	assert_int_equal(connections(), 1);
+}
+
 /* ---- the same ports again ---- */
 
 static void test_same_ports_again(void **state)
@@ -574,10 +612,10 @@ static void test_rest(void **state)
 	(void)state;
 	dial_open(d, st, CALLING, SERVER);
 	dial_say(d, 0, first_half(m));
-	dial_say(d, 0, second_half(m));
-	dial_ack(d, 1);
 	assert_true(all->memory.used > 0);
-	stage_wait(st, 200);
+	dial_say(d, 0, second_half(m));
+	assert_true(all->memory.used > 0);
+	dial_ack(d, 1);
 	assert_int_equal(all->memory.used, 0);
 	dial_say(d, 0, m);
 	assert_int_equal(st->d.reason, COUNTER_rewritten);
@@ -705,9 +743,11 @@ static void test_stop(void **state)
 
 /* ---- older than the program ---- */
 
-static void adopt(const char *phone, const char *public_end)
+static void adopt(const char *phone, const char *public_end, bool liberal)
 {
-	struct nat_entry entry = { .timeout_s = 432000, .answered = true };
+	struct nat_entry entry = { .timeout_s = 432000,
+				   .answered = true,
+				   .tcp_liberal = liberal };
 
 	entry.lan = (struct tuple){ .src = stage_end(phone),
 				    .dst = stage_end(SERVER),
@@ -722,7 +762,9 @@ static void adopt(const char *phone, const char *public_end)
 static void resume(struct dial *dial, const char *phone, const char *public_end)
 {
 	dial_init(dial, st, phone, SERVER);
-	adopt(phone, public_end);
+	all->offline = true; /* else it would be left alone */
+	adopt(phone, public_end, false);
+	all->offline = false;
 	dial->end[1].t = tuple_reverse(&dial->end[0].t);
 	dial->end[1].t.dst = stage_end(public_end);
 	for (int i = 0; i < 2; i++)
@@ -768,6 +810,34 @@ static void test_adopted_within(void **state)
 	assert_null(st->d.data);
 	assert_true(dial_has(d, 1, m.ptr));
 	assert_int_equal(all->changed, 0);
+}
+
+static void test_left_alone(void **state)
+{
+	(void)state;
+	dial_init(d, st, CALLING, SERVER);
+	adopt(CALLING, CALLING_OUT, false);
+	assert_int_equal(connections(), 0);
+	dial_say(d, 0, request("OPTIONS", CALLING));
+	assert_int_equal(st->d.reason, COUNTER_not_for_us);
+	assert_null(st->d.data);
+	assert_false(st->d.drop);
+}
+
+/* A former self has changed it, and knew by how much */
+static void test_left_behind(void **state)
+{
+	(void)state;
+	dial_init(d, st, CALLING, SERVER);
+	adopt(CALLING, CALLING_OUT, true);
+	d->end[1].t = tuple_reverse(&d->end[0].t);
+	d->end[1].t.dst = stage_end(CALLING_OUT);
+	for (int i = 0; i < 2; i++) {
+		d->end[i].ack = d->end[!i].seq;
+		dial_say(d, i, SPAN("more"));
+		assert_true(st->d.drop);
+		assert_true(d->end[i].reset);
+	}
 }
 
 /* ---- failures ---- */
@@ -849,6 +919,8 @@ int main(void)
 		TEST(test_reset),
 		TEST(test_given_up),
 		TEST(test_bad_options),
+		TEST(test_urgent),
+		TEST(test_simultaneous),
 		TEST(test_same_ports_again),
 		TEST(test_repeated_handshake),
 		TEST(test_attach),
@@ -864,6 +936,8 @@ int main(void)
 		TEST(test_stop),
 		TEST(test_adopted),
 		TEST(test_adopted_within),
+		TEST(test_left_alone),
+		TEST(test_left_behind),
 		TEST(test_refusals),
 		TEST(test_no_memory),
 	};
