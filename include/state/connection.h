@@ -35,6 +35,7 @@
  * @repeat:	Runs while bytes of ours are not acknowledged
  * @life:	When it is to be looked after, at the latest
  * @answered:	End 1 has been heard
+ * @refused:	Its ends are to be told that it cannot go on: connection_adopt()
  * @holds:	Bytes of an unfinished message wait in it
  */
 struct connection {
@@ -43,7 +44,7 @@ struct connection {
 	struct segment_path path[2];
 	struct timer repeat, life;
 	uint64_t used_ms;
-	bool answered, holds;
+	bool answered, refused, holds;
 	UT_hash_handle by_lan, by_wan;
 	struct connection *prev, *next, *holds_prev, *holds_next;
 };

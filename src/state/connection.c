@@ -14,6 +14,8 @@
 /* What all may hold, and from when on those that hold most are relieved */
 #define MEMORY_MAX ((size_t)64 << 20)
 #define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
+/* IANA "IP Parameters", IP time to live */
+#define TTL 64
 /* Connections looked at in search of one that can go */
 #define TRIES 64
 
@@ -96,6 +98,8 @@ static void on_send(void *ctx, int from, const struct segment *seg)
 
 	/* As it leaves, NAT done: the way back of what end 0 or 1 sends */
 	path.tuple = tuple_reverse(from ? &c->lan : &c->wan);
+	if (!path.ttl)
+		path.ttl = TTL; /* nothing was heard of it */
 	len = segment_build(&path, seg, packet);
 	counter_add(turn->all->counters, COUNTER_tcp_own_packets);
 	err = nat->ops->send(nat->ctx, packet, len);
@@ -266,6 +270,7 @@ void connection_adopt(struct connections *all, const struct nat_entry *entry,
 	if (!c)
 		return;
 	c->answered = true;
+	c->refused = !all->offline;
 	if (all->offline)
 		stream_adopt(&c->stream, entry->tcp_wscale);
 	else
@@ -428,9 +433,8 @@ static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
 	struct connection *c = TIMER_OBJECT(timer, struct connection, life);
 	struct connections *all = owner;
 	bool opening = !TABLE_HAS(c, by_wan);
-	uint64_t idle_ms = opening			? OPENING_MS
-			   : stream_is_over(&c->stream) ? LINGER_MS
-							: IDLE_MS;
+	bool over = stream_is_over(&c->stream) && !c->refused;
+	uint64_t idle_ms = opening ? OPENING_MS : over ? LINGER_MS : IDLE_MS;
 
 	if (c->used_ms + idle_ms <= now_ms ||
 	    (c->used_ms + LINGER_MS <= now_ms && is_gone(all, c))) {

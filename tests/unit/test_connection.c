@@ -832,12 +832,19 @@ static void test_left_behind(void **state)
 	adopt(CALLING, CALLING_OUT, true);
 	d->end[1].t = tuple_reverse(&d->end[0].t);
 	d->end[1].t.dst = stage_end(CALLING_OUT);
+	/* However long it takes: who sends nothing cannot know */
 	for (int i = 0; i < 2; i++) {
+		stage_wait(st, 4000);
 		d->end[i].ack = d->end[!i].seq;
 		dial_say(d, i, SPAN("more"));
 		assert_true(st->d.drop);
 		assert_true(d->end[i].reset);
+		assert_true(d->end[i].ttl > 32);
 	}
+	/* Until the kernel has forgotten it, too */
+	simnat_ops.remove(&st->sim, &d->end[0].t);
+	stage_wait(st, 200);
+	assert_int_equal(connections(), 0);
 }
 
 /* ---- failures ---- */
