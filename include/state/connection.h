@@ -28,12 +28,22 @@
 /** CONNECTION_TICK_MS - How exact retransmission timers are */
 #define CONNECTION_TICK_MS 8
 
+/** enum connection_kind - In what order they are forgotten where there are too
+ * many */
+enum connection_kind {
+	CONNECTION_OPENING, /* its SYN is not answered */
+	CONNECTION_PLAIN, /* it does without us, or is over */
+	CONNECTION_CHANGED, /* it cannot: never */
+	CONNECTION_KINDS,
+};
+
 /**
  * struct connection - A TCP connection that may carry SIP
  * @lan, @wan:	As in struct nat_entry; its keys
  * @path:	For packets of our own, by the end in whose name they go
  * @repeat:	Runs while bytes of ours are not acknowledged
  * @life:	When it is to be looked after, at the latest
+ * @kind:	Which list it is in
  * @answered:	End 1 has been heard
  * @refused:	Its ends are to be told that it cannot go on: connection_adopt()
  * @holds:	Bytes of an unfinished message wait in it
@@ -44,6 +54,7 @@ struct connection {
 	struct segment_path path[2];
 	struct timer repeat, life;
 	uint64_t used_ms;
+	enum connection_kind kind;
 	bool answered, refused, holds;
 	UT_hash_handle by_lan, by_wan;
 	struct connection *prev, *next, *holds_prev, *holds_next;
@@ -63,7 +74,7 @@ struct connection {
  *
  * @holding:	Those that hold bytes, in the order in which they began to
  *
- * The list is in order of last use, the oldest first.
+ * The lists are in order of last use, the oldest first.
  */
 struct connections {
 	const struct conf *conf;
@@ -78,7 +89,7 @@ struct connections {
 	void *owner;
 	bool offline;
 	struct timer_wheel repeats, lives;
-	struct connection *by_lan, *by_wan, *list, *holding;
+	struct connection *by_lan, *by_wan, *list[CONNECTION_KINDS], *holding;
 };
 
 /** connections_init() - None yet; the caller has set all up to @owner */

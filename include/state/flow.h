@@ -20,12 +20,14 @@ struct bindings;
  *		where another NAT rule chose for this flow
  * @sure_until_ms: Until then the kernel has it for certain
  * @fixed:	Its timeout is fixed: packets do not prolong it
+ * @peer:	Of a TCP connection: the inside host has said something to it
  */
 struct flow {
 	struct tuple lan, wan;
 	struct mapping *map;
 	uint64_t sure_until_ms;
 	bool fixed;
+	struct peer *peer;
 	UT_hash_handle by_lan, by_wan;
 	struct flow *prev, *next;
 };
@@ -96,6 +98,10 @@ struct flow *flow_answered(struct bindings *b, const struct tuple *t,
  */
 void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	       uint32_t seconds, uint64_t now_ms);
+
+/** flow_meet() - The inside host has sent a message by that connection: while
+ * it lasts, the other host may call, by another one too */
+void flow_meet(struct bindings *b, struct flow *flow);
 
 /** flow_end() - A connection has ended */
 void flow_end(struct bindings *b, const struct tuple *lan);

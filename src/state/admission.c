@@ -64,7 +64,8 @@ static struct flow *find_outbound(struct bindings *b, const struct tuple *t,
 
 	if (is_ours_outbound(b, t, now_ms, why))
 		flow = flow_outbound(b, t, now_ms, why);
-	if (flow)
+	/* Over TCP it must have said something: flow_meet() */
+	if (flow && t->proto == IPPROTO_UDP)
 		allow_peer(b, t, now_ms);
 	return flow;
 }
@@ -177,17 +178,6 @@ static struct connection *find_answered(struct bindings *b,
 	return c;
 }
 
-/* Whose host inside goes on using it may answer, and call, also by another one
- */
-static struct connection *use(struct bindings *b, struct connection *c,
-			      const struct tuple *t, enum nat_side side,
-			      uint64_t now_ms)
-{
-	if (side == NAT_SIDE_LAN && !is_to_us(b, t))
-		allow_peer(b, &c->lan, now_ms);
-	return c;
-}
-
 struct connection *
 admission_connection(struct bindings *b, struct connections *all,
 		     const struct tuple *t, enum nat_side side, uint8_t flags,
@@ -198,7 +188,7 @@ admission_connection(struct bindings *b, struct connections *all,
 
 	*why = COUNTER_tcp_segments;
 	if (c && !syn)
-		return use(b, c, t, side, now_ms);
+		return c;
 	if (syn && ack && side == NAT_SIDE_WAN && (!c || c->answered)) {
 		*from = 1;
 		return find_answered(b, all, t, now_ms, why);
@@ -218,10 +208,11 @@ void admission_adopt(struct bindings *b, struct connections *all,
 	if (!is_crossing(b, &entry->lan) || entry->tcp_over ||
 	    endpoint_eq(&entry->lan.src, &entry->wan.dst))
 		return;
-	peer_allow(b, &entry->lan.src.addr, &entry->lan.dst.addr,
-		   now_ms + entry->timeout_s * 1000ull);
-	if (entry->lan.proto == IPPROTO_TCP)
+	if (entry->lan.proto == IPPROTO_TCP) {
 		connection_adopt(all, entry, now_ms);
-	else
-		flow_adopt(b, entry, now_ms);
+		return;
+	}
+	if (flow_adopt(b, entry, now_ms))
+		peer_allow(b, &entry->lan.src.addr, &entry->lan.dst.addr,
+			   now_ms + entry->timeout_s * 1000ull);
 }

@@ -357,6 +357,8 @@ static struct span on_stream_message(void *owner, const struct connection *c,
 	*reason = COUNTER_bypassed;
 	if (admission_is_bypassed(&alg->bindings, in.view[0].flow))
 		return whole;
+	if (in.side == NAT_SIDE_LAN && in.views == 1)
+		flow_meet(&alg->bindings, in.view[0].flow);
 	*reason = rewrite_message(alg, &in);
 	tell(alg, *reason);
 	if (*reason != COUNTER_rewritten)

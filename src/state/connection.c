@@ -16,7 +16,7 @@
 #define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
 /* IANA "IP Parameters", IP time to live */
 #define TTL 64
-/* Connections looked at in search of one that can go */
+/* Connections relieved in one go */
 #define TRIES 64
 
 /**
@@ -141,21 +141,23 @@ static void connection_free(struct connections *all, struct connection *c)
 		HASH_DELETE(by_lan, all->by_lan, c);
 	if (TABLE_HAS(c, by_wan))
 		HASH_DELETE(by_wan, all->by_wan, c);
-	DL_DELETE(all->list, c);
+	DL_DELETE(all->list[c->kind], c);
 	free(c);
 }
 
 void connections_free(struct connections *all)
 {
-	while (all->list)
-		connection_free(all, all->list);
+	for (int kind = 0; kind < CONNECTION_KINDS; kind++) {
+		while (all->list[kind])
+			connection_free(all, all->list[kind]);
+	}
 }
 
 void connections_abort(struct connections *all, uint64_t now_ms)
 {
 	struct connection *c;
 
-	DL_FOREACH (all->list, c) {
+	DL_FOREACH (all->list[CONNECTION_CHANGED], c) {
 		struct turn turn = { .all = all, .c = c, .now_ms = now_ms };
 		struct stream_env env = env_of(&turn);
 
@@ -176,16 +178,28 @@ void connections_init(struct connections *all, uint64_t now_ms)
 /* The oldest that can go without harm */
 static bool make_room(struct connections *all)
 {
-	struct connection *c = all->list;
+	struct connection *c = all->list[CONNECTION_OPENING];
 
-	for (int i = 0; i < TRIES && c; i++, c = c->next) {
-		if (c->stream.changed && !stream_is_over(&c->stream))
-			continue;
-		counter_add(all->counters, COUNTER_tcp_evicted);
-		connection_free(all, c);
-		return true;
-	}
-	return false;
+	if (!c)
+		c = all->list[CONNECTION_PLAIN];
+	if (!c)
+		return false;
+	counter_add(all->counters, COUNTER_tcp_evicted);
+	connection_free(all, c);
+	return true;
+}
+
+/* It was used: to the end of its list */
+static void place(struct connections *all, struct connection *c)
+{
+	DL_DELETE(all->list[c->kind], c);
+	if (!c->answered)
+		c->kind = CONNECTION_OPENING;
+	else if (c->stream.changed && !stream_is_over(&c->stream))
+		c->kind = CONNECTION_CHANGED;
+	else
+		c->kind = CONNECTION_PLAIN;
+	DL_APPEND(all->list[c->kind], c);
 }
 
 struct connection *connection_open(struct connections *all,
@@ -203,7 +217,7 @@ struct connection *connection_open(struct connections *all,
 	c->used_ms = now_ms;
 	c->repeat.fire = on_repeat;
 	c->life.fire = on_life;
-	DL_APPEND(all->list, c);
+	DL_APPEND(all->list[c->kind], c);
 	HASH_ADD(by_lan, all->by_lan, lan, sizeof(c->lan), c);
 	if (!TABLE_HAS(c, by_lan)) {
 		connection_free(all, c);
@@ -377,8 +391,6 @@ enum stream_verdict connection_packet(struct connections *all,
 	segment_path_read(pkt, &c->path[from]);
 	c->answered = c->answered || from;
 	c->used_ms = now_ms;
-	DL_DELETE(all->list, c);
-	DL_APPEND(all->list, c);
 	all->changed -= c->stream.changed;
 	verdict = stream_segment(&c->stream, &env, from, &in, &changed);
 	all->changed += c->stream.changed;
@@ -390,6 +402,7 @@ enum stream_verdict connection_packet(struct connections *all,
 	*len = (size_t)n;
 	*reason = turn.reason;
 	stream_rest(&c->stream, &all->memory);
+	place(all, c);
 	schedule(all, c);
 	note_holding(all, c);
 	relieve(all, now_ms);

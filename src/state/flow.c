@@ -37,6 +37,7 @@ static void flow_forget(struct bindings *b, struct flow *flow)
 		HASH_DELETE(by_wan, b->by_wan, flow);
 	DL_DELETE(b->flows, flow);
 	mapping_leave(b, flow->map);
+	peer_release(flow->peer);
 	free(flow);
 }
 
@@ -368,6 +369,13 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	}
 	flow->fixed = entry.fixed;
 	flow->sure_until_ms = now_ms + entry.timeout_s * 1000ull;
+}
+
+void flow_meet(struct bindings *b, struct flow *flow)
+{
+	if (!flow->peer)
+		flow->peer = peer_hold(b, &flow->lan.src.addr,
+				       &flow->lan.dst.addr, b->now_ms);
 }
 
 void flow_end(struct bindings *b, const struct tuple *lan)

@@ -244,16 +244,22 @@ static struct registration *contact_add(struct registrations *regs,
 
 	if (set->count >= SET_MAX || uri_user(uri).len > TEXT_MAX)
 		return NULL;
+	map->holds++; /* it shall not go with the one that makes room */
 	if (regs->count >= regs->conf->limits.registrations) {
 		oldest = next_to_go(regs, set);
-		if (!oldest)
-			return NULL;
-		counter_add(regs->counters, COUNTER_registrations_evicted);
-		registration_free(regs, oldest);
+		if (oldest) {
+			counter_add(regs->counters,
+				    COUNTER_registrations_evicted);
+			registration_free(regs, oldest);
+		}
 	}
-	reg = calloc(1, sizeof(*reg));
-	if (!reg)
+	reg = regs->count < regs->conf->limits.registrations
+		      ? calloc(1, sizeof(*reg))
+		      : NULL;
+	if (!reg) {
+		mapping_release(regs->bindings, map);
 		return NULL;
+	}
 	reg->set = set;
 	reg->map = map;
 	reg->user = span_dup(uri_user(uri), TEXT_MAX);
@@ -262,7 +268,6 @@ static struct registration *contact_add(struct registrations *regs,
 		span_dup(message_value(msg, SIP_USER_AGENT), TEXT_MAX);
 	reg->timer.fire = registration_fire;
 	reg->ping.fire = registration_ping;
-	map->holds++;
 	regs->count++;
 	set->count++;
 	DL_APPEND(set->contacts, reg);

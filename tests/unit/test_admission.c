@@ -39,12 +39,7 @@ static int tear_down(void **state)
 
 static unsigned int connections(void)
 {
-	const struct connection *c;
-	unsigned int n = 0;
-
-	DL_FOREACH (all->list, c)
-		n++;
-	return n;
+	return HASH_CNT(by_lan, all->by_lan);
 }
 
 /* A REGISTER on @dial, as if the phone listened at @contact; what is granted */

@@ -119,12 +119,7 @@ static void talk(struct dial *dial)
 
 static unsigned int connections(void)
 {
-	const struct connection *c;
-	unsigned int n = 0;
-
-	DL_FOREACH (all->list, c)
-		n++;
-	return n;
+	return HASH_CNT(by_lan, all->by_lan);
 }
 
 static bool find_entry(const struct dial *dial, struct nat_entry *entry)
