@@ -40,6 +40,9 @@ void receiver_init(struct receiver *r, uint32_t next);
 /** receiver_free() - Drop what is held and give the memory back */
 void receiver_free(struct receiver *r, struct tcp_memory *memory);
 
+/** receiver_forget() - As if nothing from @base on had come */
+void receiver_forget(struct receiver *r, struct tcp_memory *memory);
+
 /** receiver_held() - Bytes from @base up to @next */
 static inline size_t receiver_held(const struct receiver *r)
 {
@@ -68,7 +71,7 @@ int receiver_take(struct receiver *r, const struct segment *seg,
 /**
  * receiver_consume() - The first @used bytes of @ready are done with
  *
- * Return: 0; -ENOMEM where the rest cannot be held: all of it counts as used
+ * Return: 0; -ENOMEM where the rest cannot be held: it is forgotten
  */
 int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		     struct tcp_memory *memory);

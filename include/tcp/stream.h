@@ -34,6 +34,8 @@
  * Until a message is changed or held, packets pass as they are. Bytes that are
  * not SIP where a message should begin make the connection plain for good:
  * nothing is read any more, numbers are shifted by what has been added so far.
+ * First what was acknowledged must arrive: until then bytes go through the
+ * queue, but unread.
  *
  * Each half knows three parts of its sequence space. Before @first, the
  * connection was not ours yet: numbers are the same on both sides. From there
@@ -49,7 +51,8 @@
  * struct half - The bytes that one end sends
  * @in, @out:	As their receiver, and as their sender
  * @framer, @skip: Where we are in a message; bytes of one that is not read
- * @reading:	They are read, else they pass
+ * @reading:	We take them, else they pass
+ * @raw:	They are taken as they are, no longer read
  * @begun:	They have been read from @first on
  * @first:	The same number at both ends
  * @elder:	Some from before @first may be under way
@@ -70,7 +73,7 @@ struct half {
 	struct sender out;
 	struct framer framer;
 	size_t skip;
-	bool reading, begun, elder, fin, heard, rests, resized;
+	bool reading, raw, begun, elder, fin, heard, rests, resized;
 	uint32_t first, last_in, last_out, acked, edge;
 	uint32_t seen, at, ack, ts_val;
 	uint16_t window;

@@ -113,11 +113,18 @@ int receiver_take(struct receiver *r, const struct segment *seg,
 	return err;
 }
 
+void receiver_forget(struct receiver *r, struct tcp_memory *memory)
+{
+	r->next = r->base;
+	r->beyond.count = 0;
+	buffer_free(&r->buf, memory);
+}
+
 int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		     struct tcp_memory *memory)
 {
-	struct span rest;
 	uint32_t end = r->next;
+	struct span rest;
 	int err = 0;
 
 	if (!ready.len || (!used && ready.ptr == r->buf.ptr))
@@ -128,7 +135,7 @@ int receiver_consume(struct receiver *r, struct span ready, size_t used,
 		if (rest.len)
 			err = store(r, r->base, rest, memory);
 		if (err)
-			r->base = r->next;
+			r->next = r->base;
 		return err;
 	}
 	if (r->beyond.count)

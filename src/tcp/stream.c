@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tcp/stream.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "tcp/seq.h"
@@ -28,16 +29,12 @@ static uint32_t received(const struct half *h)
 	return h->in.next + receiver_ended(&h->in);
 }
 
-/* What has been put in, in a plain half */
+/* What has been put in */
 static uint32_t offset(const struct half *h)
 {
+	if (h->reading)
+		return h->out.end - h->in.next;
 	return h->begun ? h->last_out - h->last_in : 0;
-}
-
-/* All that was read has arrived, or left as it came */
-static bool is_delivered(const struct half *h)
-{
-	return !h->begun || sender_is_done(&h->out);
 }
 
 /* What the sender of @h is told to have been received, where the receiver says
@@ -49,27 +46,30 @@ static uint32_t ack_of(const struct half *h, uint32_t ack)
 		return ack;
 	if (h->elder && seq_before(ack, h->first))
 		return seq_max(ack, h->out.una);
-	if (!h->reading && (is_delivered(h) || seq_before(h->last_out, ack)))
-		return ack - offset(h);
-	return received(h);
+	return h->reading ? received(h) : ack - offset(h);
 }
 
-/* What the receiver of the bytes of end @from expects next, as far as we know
+/* What the receiver of the bytes of end @from expects next, as far as we know.
+ * Beyond its window it would ask back: two that do would never end.
  */
 static uint32_t next_out(const struct stream *s, int from)
 {
 	const struct half *h = &s->half[from], *back = &s->half[!from];
+	uint32_t seen = h->seen + offset(h);
+	int32_t ahead = seq_diff(seen, back->ack);
 
 	if (h->reading)
 		return h->out.nxt;
-	return back->heard ? back->ack : h->seen + offset(h);
+	return back->heard && (ahead < 0 || ahead > WINDOW_MAX) ? back->ack
+								: seen;
 }
 
 /*
  * The window for the sender of @h beside @ack, where the receiver offers
  * @window: no more than there is room for here. It has been told more than the
  * receiver has said, and its end does not go back (RFC 9293 3.8.6) but where
- * the scale would make it creep forward for ever.
+ * the scale would make it creep forward for ever. Before packets pass, the
+ * receiver has to catch up with it.
  */
 static uint16_t window_of(const struct half *h, uint32_t ack, uint16_t window,
 			  uint8_t scale)
@@ -77,10 +77,14 @@ static uint16_t window_of(const struct half *h, uint32_t ack, uint16_t window,
 	size_t used = receiver_held(&h->in) + sender_waiting(&h->out);
 	size_t room = used < RECEIVER_CAP ? RECEIVER_CAP - used : 0;
 	size_t size = (size_t)window << scale, up = ((size_t)1 << scale) - 1;
-	int32_t offered = seq_diff(h->edge, ack);
+	int32_t offered = seq_diff(h->edge, ack), real;
 
 	if (!h->reading)
 		return window;
+	if (h->raw) {
+		real = seq_diff(h->out.edge - offset(h), ack);
+		size = real > 0 ? (size_t)real : 0;
+	}
 	if (size > room)
 		size = room;
 	if (offered > 0 && size <= (size_t)offered) {
@@ -238,6 +242,7 @@ static void begin(struct half *h, uint32_t seq, uint32_t una, uint16_t mss)
 	h->elder = seq_before(una, seq);
 	h->acked = una;
 	h->reading = h->begun = true;
+	h->raw = false;
 }
 
 /* Nothing is kept any more: what comes after this is shifted */
@@ -310,59 +315,81 @@ static bool put_message(struct stream *s, const struct stream_env *env,
 	return put(&s->half[from], env, bytes);
 }
 
-/*
- * End the reading of one half. @rest: what was read of it but not put. If its
- * sender has been told that it arrived, it is ours to deliver; else it passes
- * with the packets that carry it.
+/* There is no memory for bytes that came in order. Those that have not been
+ * acknowledged will come again
  */
-static bool end_reading(struct stream *s, struct half *h,
-			const struct stream_env *env, struct span rest)
+static void starve(struct stream *s, const struct stream_env *env, int from)
 {
-	bool ok = true;
+	struct half *h = &s->half[from];
 
-	if (!s->changed) {
-		h->reading = h->begun = false;
-		half_free(h, env->memory);
-		return true;
-	}
-	if (!h->reading || h->out.fin)
-		return true;
-	if (rest.len && !seq_before(h->in.base, h->acked))
-		h->in.next = h->in.base;
+	note(env, from, STREAM_NO_MEMORY);
+	if (seq_before(h->in.base, h->acked))
+		stream_abort(s, env);
 	else
-		ok = !rest.len || put(h, env, rest);
-	h->in.fin_seen = false;
-	end_here(h);
-	receiver_free(&h->in, env->memory);
-	return ok;
+		receiver_forget(&h->in, env->memory);
 }
 
-static void end_stream(struct stream *s, const struct stream_env *env, int from,
-		       struct span rest)
+/* What waits for the rest of its message goes on as it is */
+static void flush(struct stream *s, const struct stream_env *env, int from)
 {
-	struct half *other = &s->half[!from];
-	struct span held = { other->in.buf.ptr, receiver_held(&other->in) };
+	struct half *h = &s->half[from];
+	struct span held = { h->in.buf.ptr, receiver_held(&h->in) };
 
-	s->pick_up = false;
-	if (end_reading(s, &s->half[from], env, rest) &&
-	    end_reading(s, other, env, held))
+	if (!h->raw || !held.len)
 		return;
-	note(env, from, STREAM_NO_MEMORY);
-	stream_abort(s, env);
+	if (put(h, env, held))
+		receiver_consume(&h->in, held, held.len, env->memory);
+	else
+		starve(s, env, from);
+}
+
+/*
+ * Read no more. Where nothing was changed, packets pass from now on. Else
+ * senders have been told that bytes arrived, and of room for more, which the
+ * receivers do not know of yet: until they do, bytes still go through the
+ * queue.
+ */
+static void end_reading(struct stream *s, const struct stream_env *env)
+{
+	s->pick_up = false;
+	for (int i = 0; i < 2; i++) {
+		struct half *h = &s->half[i];
+
+		h->raw = h->reading && s->changed;
+		if (h->raw)
+			continue;
+		if (!s->changed)
+			h->reading = h->begun = false;
+		half_free(h, env->memory);
+	}
 }
 
 void stream_plain(struct stream *s, const struct stream_env *env)
 {
-	const struct half *h = &s->half[0];
-
-	end_stream(s, env, 0,
-		   (struct span){ h->in.buf.ptr, receiver_held(&h->in) });
+	end_reading(s, env);
+	for (int i = 0; i < 2; i++) {
+		if (!s->closed)
+			flush(s, env, i);
+	}
 	for (int i = 0; i < 2 && s->changed && !s->closed; i++)
 		send_all(s, env, i);
 }
 
+/* Packets pass from now on, if all that was taken has arrived */
+static void settle(struct half *h, const struct stream_env *env)
+{
+	if (!h->reading || !h->raw || h->elder || h->in.fin_seen ||
+	    h->in.beyond.count || receiver_held(&h->in) ||
+	    !sender_is_done(&h->out))
+		return;
+	if (!env->offline && seq_before(h->out.edge - offset(h), h->edge))
+		return;
+	end_here(h);
+	half_free(h, env->memory);
+}
+
 /* One frame of @rest. Return: bytes done with; 0 if that is all for now;
- * -1 if reading ends
+ * -EINVAL if it is not to be read; -ENOMEM
  */
 static long read_frame(struct stream *s, const struct stream_env *env, int from,
 		       struct span rest)
@@ -372,14 +399,6 @@ static long read_frame(struct stream *s, const struct stream_env *env, int from,
 	struct span piece = rest;
 	bool ok;
 
-	if (h->skip) {
-		piece.len = rest.len < h->skip ? rest.len : h->skip;
-		h->skip -= piece.len;
-		if (put(h, env, piece))
-			return (long)piece.len;
-		note(env, from, STREAM_NO_MEMORY);
-		return -1;
-	}
 	switch (frame_next(framer, rest, env->max_message, env->msg)) {
 	case FRAME_MORE:
 		return 0;
@@ -400,15 +419,26 @@ static long read_frame(struct stream *s, const struct stream_env *env, int from,
 		break;
 	case FRAME_BROKEN:
 		env->ops->note(env->ctx, from, STREAM_BROKEN, framer->status);
-		return -1;
+		return -EINVAL;
 	default:
 		note(env, from, STREAM_ALIEN);
-		return -1;
+		return -EINVAL;
 	}
 	*framer = (struct framer){ 0 };
-	if (!ok)
-		note(env, from, STREAM_NO_MEMORY);
-	return ok ? (long)piece.len : -1;
+	return ok ? (long)piece.len : -ENOMEM;
+}
+
+/* The same for what is not read */
+static long read_piece(struct half *h, const struct stream_env *env,
+		       struct span rest)
+{
+	if (!h->raw && rest.len > h->skip)
+		rest.len = h->skip;
+	if (!put(h, env, rest))
+		return -ENOMEM;
+	if (!h->raw)
+		h->skip -= rest.len;
+	return (long)rest.len;
 }
 
 static void read_stream(struct stream *s, const struct stream_env *env,
@@ -419,22 +449,26 @@ static void read_stream(struct stream *s, const struct stream_env *env,
 	long n = 1;
 
 	while (used < ready.len && n > 0) {
-		n = read_frame(
-			s, env, from,
-			(struct span){ ready.ptr + used, ready.len - used });
+		struct span rest = { ready.ptr + used, ready.len - used };
+
+		n = h->raw || h->skip ? read_piece(h, env, rest)
+				      : read_frame(s, env, from, rest);
+		if (n == -EINVAL) {
+			end_reading(s, env);
+			if (!s->changed)
+				return;
+			n = read_piece(h, env, rest);
+		}
 		if (n > 0)
 			used += (size_t)n;
 	}
-	if (n < 0) {
-		h->in.base += (uint32_t)used;
-		end_stream(s, env, from,
-			   (struct span){ ready.ptr + used, ready.len - used });
-	} else if (receiver_consume(&h->in, ready, used, env->memory)) {
-		h->in.base = h->in.next - (uint32_t)(ready.len - used);
-		note(env, from, STREAM_NO_MEMORY);
-		end_stream(s, env, from,
-			   (struct span){ ready.ptr + used, ready.len - used });
+	if (receiver_consume(&h->in, ready, used, env->memory) || n < 0) {
+		end_reading(s, env);
+		if (s->changed)
+			starve(s, env, from);
 	}
+	if (!s->closed)
+		flush(s, env, !from);
 }
 
 /* The end of the stream came in order: an unfinished message goes as it is */
@@ -445,9 +479,10 @@ static void read_end(struct stream *s, const struct stream_env *env, int from)
 
 	if (!h->reading || h->out.fin || !receiver_ended(&h->in))
 		return;
-	if (held.len && !put(h, env, held)) {
-		note(env, from, STREAM_NO_MEMORY);
-		end_stream(s, env, from, held);
+	if (!put(h, env, held)) {
+		end_reading(s, env);
+		if (s->changed)
+			starve(s, env, from);
 		return;
 	}
 	h->in.base = h->in.next;
@@ -538,18 +573,17 @@ static bool take_data(struct stream *s, const struct stream_env *env, int from,
 	uint32_t before = received(h);
 	struct span ready;
 
-	if (!h->reading && is_delivered(h))
+	if (!h->reading)
 		return false;
 	if (!segment_len(in))
 		return is_probe(h, in);
-	if (!h->reading)
-		return !seq_before(h->last_in, end_of(in));
 	/* It does not keep to its window */
 	if (s->changed && sender_waiting(&h->out) > WAITING_MAX)
 		return true;
 	if (receiver_take(&h->in, in, env->memory, &ready)) {
-		note(env, from, STREAM_NO_MEMORY);
-		end_stream(s, env, from, ready);
+		end_reading(s, env);
+		if (s->changed)
+			starve(s, env, from);
 		return false;
 	}
 	if (received(h) != before) {
@@ -583,13 +617,12 @@ static uint32_t live_ack(const struct half *h, uint32_t ack)
 	return beyond < 0 ? h->out.una : h->out.nxt + (uint32_t)beyond;
 }
 
-/* The plain part of @h has begun for its receiver, too */
-static void move_on(struct half *h, const struct stream_env *env, uint32_t ack)
+/* In a plain half older bytes are forgotten, for numbers wrap */
+static void move_on(struct half *h, uint32_t ack)
 {
 	uint32_t put_in = offset(h);
 
-	half_free(h, env->memory);
-	if (!seq_before(h->last_out, ack))
+	if (!seq_before(h->last_out, ack) || seq_before(h->seen + put_in, ack))
 		return;
 	h->last_out = ack;
 	h->last_in = ack - put_in;
@@ -604,14 +637,17 @@ static void take_ack(struct stream *s, const struct stream_env *env, int from,
 
 	if (!back->begun || !(in->flags & TH_ACK))
 		return;
+	if (!back->reading) {
+		move_on(back, ack);
+		return;
+	}
 	/* What passed is not in the queue */
-	if (!s->changed || !back->reading)
+	if (!s->changed)
 		ack = seq_min(ack, back->out.nxt);
 	sender_ack(&back->out, in, ack, env->now_ms);
 	if (!seq_before(back->out.una, back->first))
 		back->elder = false;
-	if (!back->reading && sender_is_done(&back->out))
-		move_on(back, env, in->ack);
+	settle(back, env);
 }
 
 /* Selective acknowledgements of the plain part of @back */
@@ -621,8 +657,6 @@ static void plain_sacks(const struct half *back, const struct segment *in,
 	for (unsigned int i = 0; i < in->sacks; i++) {
 		struct range r = in->sack[i];
 
-		if (!is_delivered(back) && seq_before(r.first, back->last_out))
-			continue;
 		r.first -= offset(back);
 		r.end -= offset(back);
 		out->sack[out->sacks++] = r;
@@ -648,17 +682,16 @@ static void shape(struct stream *s, int from, const struct segment *in,
 		plain_sacks(back, in, out);
 }
 
-/* The packet's own bytes, of a plain half: what is not ours to deliver */
-static bool plain_part(const struct half *h, const struct segment *in,
+/* The packet's own bytes, of a plain half. Of those that went through the queue
+ * the receiver has all
+ */
+static void plain_part(const struct half *h, const struct segment *in,
 		       struct segment *out)
 {
 	int32_t old = h->begun ? seq_diff(h->last_in, in->seq) : 0;
-	bool all = (uint32_t)old >= segment_len(in);
 
-	if (old > 0 && all && !is_delivered(h))
-		return false;
-	/* The receiver will tell that it has got all of it */
-	if (old < 0 || all)
+	/* It will say so */
+	if (old < 0 || (uint32_t)old >= segment_len(in))
 		old = 0;
 	out->seq = in->seq + (uint32_t)old + offset(h);
 	out->flags = in->flags;
@@ -666,7 +699,6 @@ static bool plain_part(const struct half *h, const struct segment *in,
 	if (old)
 		out->data =
 			span_between(in->data.ptr + old, span_end(in->data));
-	return true;
 }
 
 /* One that carries nothing new is for the other end to answer */
@@ -703,24 +735,14 @@ static void forward(struct stream *s, const struct stream_env *env, int from,
 		    const struct segment *in, bool *told, struct segment *out)
 {
 	const struct half *h = &s->half[from];
-	bool have;
 
 	*out = *in;
 	out->flags = 0;
-	have = send_all_but_last(s, env, from, in->options, out);
-	*told = have;
+	*told = h->reading && send_all_but_last(s, env, from, in->options, out);
 	if (!h->reading) {
-		struct segment own = *out;
-
-		if (plain_part(h, in, out)) {
-			if (have)
-				send_own(s, env, from, &own);
-			have = true;
-		}
-	}
-	if (!have) {
+		plain_part(h, in, out);
+	} else if (!*told) {
 		out->seq = next_out(s, from);
-		out->flags = 0;
 		out->data = (struct span){ 0 };
 	}
 	shape(s, from, in, out);
@@ -792,14 +814,6 @@ static bool is_unseen(const struct stream *s, const struct stream_env *env,
 	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
 }
 
-/* Some of its data is in our hands */
-static bool is_taken(const struct half *h, const struct segment *in)
-{
-	if (h->reading)
-		return segment_len(in);
-	return !is_delivered(h) && seq_before(in->seq, h->last_in);
-}
-
 /*
  * Its sender has sent more by then, which came after it or is lost. Passed as
  * it is, its number could lie beyond all to come once that has shrunk, and its
@@ -847,7 +861,8 @@ static enum stream_verdict exchange(struct stream *s,
 		verdict = STREAM_DROP;
 	else
 		tell(s, from, out);
-	if (answer || (is_taken(h, in) && (!told || sender_is_late(&h->out))))
+	if (answer || (h->reading && segment_len(in) &&
+		       (!told || sender_is_late(&h->out))))
 		send_ack(s, env, from);
 	send_all(s, env, !from);
 	return verdict;
@@ -1051,8 +1066,8 @@ static void pick_up(struct stream *s, const struct stream_env *env, int from,
 		return;
 	/* "I" may begin a message, or be a letter in one */
 	if (kind != FRAME_MESSAGE && kind != FRAME_LONG && !framer.started) {
-		stream_plain(s, env);
 		note(env, from, STREAM_ALIEN);
+		stream_plain(s, env);
 		return;
 	}
 	if (!is_usual(env->msg))

@@ -87,9 +87,13 @@ static void fill(struct model *m)
 	struct choice *c = &m->choice;
 	uint32_t garbage = ONE_OF(c, 0, 0, 0, 20, 200);
 
-	for (int i = 0; i < 2; i++)
-		model_fill(m, i, choose(c, ONE_OF(c, 3, 20, 60)),
-			   ONE_OF(c, 60, 500, 3000, 20000, 59000), garbage);
+	/* One by one, or it would be another run with another compiler */
+	for (int i = 0; i < 2; i++) {
+		uint32_t most = ONE_OF(c, 3, 20, 60), count = choose(c, most);
+		uint32_t size = ONE_OF(c, 60, 500, 3000, 20000, 59000);
+
+		model_fill(m, i, count, size, garbage);
+	}
 }
 
 static void play(struct model *m, uint64_t seed,
