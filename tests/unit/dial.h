@@ -132,10 +132,17 @@ static inline void dial_sent(void *arg, const void *packet, size_t len)
 
 /* ---- what is sent ---- */
 
-/** dial_init() - Before the first packet; the oldest ends last */
+/** dial_init() - Before the first packet; what it was before is forgotten */
 static inline void dial_init(struct dial *d, struct stage *st, const char *src,
 			     const char *dst)
 {
+	struct dial *list = st->sim.sent ? st->sim.sent_arg : NULL;
+	struct dial **at = &list;
+
+	while (*at && *at != d)
+		at = &(*at)->next;
+	if (*at)
+		*at = d->next;
 	memset(d, 0, sizeof(*d));
 	d->st = st;
 	d->end[0].t = (struct tuple){ .src = stage_end(src),
@@ -143,7 +150,7 @@ static inline void dial_init(struct dial *d, struct stage *st, const char *src,
 				      .proto = IPPROTO_TCP };
 	d->end[0].seq = 0xfffffff0; /* they wrap on the way */
 	d->end[1].seq = 0x7fffff00;
-	d->next = st->sim.sent ? st->sim.sent_arg : NULL;
+	d->next = list;
 	st->sim.sent = dial_sent;
 	st->sim.sent_arg = d;
 }

@@ -147,6 +147,23 @@ static void test_sides(void **state)
 	assert_int_equal(connections(), 2);
 }
 
+/* A host inside that takes the server's address does not speak for it */
+static void test_disguised(void **state)
+{
+	struct decision dec;
+	size_t len;
+
+	(void)state;
+	dial_open(d, st, CALLING, SERVER);
+	talk_on(d, CALLING, 600);
+	len = dial_packet(d, 1, TH_ACK, d->end[1].seq, (struct span){ 0 },
+			  SPAN("x"), st->packet);
+	dec = alg_packet(st->alg, st->packet, len, NAT_SIDE_LAN, st->now_ms);
+	assert_int_equal(dec.reason, COUNTER_not_for_us);
+	assert_null(dec.data);
+	assert_int_equal(d->end[1].own, 0);
+}
+
 static void test_does_not_leave_by_wan(void **state)
 {
 	(void)state;
@@ -419,16 +436,27 @@ static void test_open_connection_admits(void **state)
 	assert_int_equal(st->d.reason, COUNTER_not_allowed);
 }
 
-/* Not before it has answered: who only knocks at a host makes it no peer */
-static void test_unanswered_admits_nobody(void **state)
+/* Who is only connected to is no peer, nor who is told something else than SIP:
+ * a page in a browser can do both
+ */
+static void test_other_connections_admit_nobody(void **state)
 {
 	(void)state;
 	talk_register(st, PHONE, PUBLIC, 600);
-	dial_init(d, st, CALLING, STRANGER);
-	dial_syn(d);
-	dial_init(&dials[1], st, "192.0.2.66:33333", PUBLIC);
-	dial_syn(&dials[1]);
-	assert_int_equal(st->d.reason, COUNTER_not_allowed);
+	for (int i = 0; i < 3; i++) {
+		char from[32];
+
+		snprintf(from, sizeof(from), "192.168.1.10:%d", 40000 + i);
+		dial_init(d, st, from, STRANGER);
+		dial_syn(d);
+		if (i)
+			dial_answer(d);
+		if (i > 1)
+			dial_say(d, 0, SPAN("POST / HTTP/1.1\r\n\r\n"));
+		dial_init(&dials[1], st, "192.0.2.66:33333", PUBLIC);
+		dial_syn(&dials[1]);
+		assert_int_equal(st->d.reason, COUNTER_not_allowed);
+	}
 }
 
 /* ---- at the start ---- */
@@ -462,9 +490,8 @@ static void test_adopt(void **state)
 	adopt("192.168.1.10:40001", SERVER, "192.168.1.10:40001", false);
 	adopt("192.168.1.10:40002", SERVER, "203.0.113.1:40002", true);
 	assert_int_equal(connections(), 1);
-	/* Who it was with may call */
-	assert_true(
-		peer_is_known(&st->alg->bindings, &phone, &server, st->now_ms));
+	/* What was said on it nobody knows: docs/decisions/009 */
+	assert_false(peer_is_known(b, &phone, &server, st->now_ms));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -473,6 +500,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_sides),
+		TEST(test_disguised),
 		TEST(test_does_not_leave_by_wan),
 		TEST(test_bypassed),
 		TEST(test_kernels_choice),
@@ -484,7 +512,7 @@ int main(void)
 		TEST(test_from_outside),
 		TEST(test_stranger),
 		TEST(test_open_connection_admits),
-		TEST(test_unanswered_admits_nobody),
+		TEST(test_other_connections_admit_nobody),
 		TEST(test_adopt),
 	};
 
