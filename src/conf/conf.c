@@ -214,15 +214,19 @@ static const struct conf_row rows[] = {
 	  .min = 1, .check = check_signalling_ports,
 	  .with = "media.rtp_ports" },
 	{ ROW(sip, on_malformed, word, "accept",
-	      "What becomes of broken SIP: accept (untouched) or drop", NULL),
+	      "What becomes of broken SIP: accept (untouched) or drop; over "
+	      "TCP it is accepted",
+	      NULL),
 	  .words = action_words },
-	{ ROW(sip, max_message, number, "65535", "Longest message", NULL),
+	{ ROW(sip, max_message, number, "65535",
+	      "Longest message; longer ones pass untouched", NULL),
 	  LIMITS(512, 65535, "bytes") },
 	{ ROW(sip, map_from_to, yesno, "yes",
 	      "Map From and To where they name the inside host's own address",
 	      NULL) },
 	{ ROW(sip, keep_registrations, yesno, "yes",
-	      "Hold the signalling mapping as long as the registration",
+	      "Hold the signalling mapping (of UDP) as long as the "
+	      "registration",
 	      NULL) },
 	{ ROW(sip, inbound_from, inbound, "registrar",
 	      "Who may reach a phone's public signalling port: registrar, any "
@@ -284,7 +288,8 @@ static const struct conf_row rows[] = {
 	      "What is kept over a restart, beside the kernel's own table",
 	      "the state directory is not used in this version") },
 
-	{ ROW(limits, flows, number, "65536", "Flows", NULL),
+	{ ROW(limits, flows, number, "65536", "Flows, and TCP connections",
+	      NULL),
 	  LIMITS(1, 16777216, "flows") },
 	{ ROW(limits, registrations, number, "100000", "Registrations", NULL),
 	  LIMITS(1, 16777216, "registrations") },
