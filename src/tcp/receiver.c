@@ -33,8 +33,11 @@ static void close_hole(struct receiver *r)
 {
 	struct ranges *beyond = &r->beyond;
 
-	if (beyond->count && !seq_before(r->next, beyond->range[0].first))
-		r->next = seq_max(r->next, beyond->range[0].end);
+	/* A segment may cover some, and touch the next one */
+	for (unsigned int i = 0; i < beyond->count; i++) {
+		if (!seq_before(r->next, beyond->range[i].first))
+			r->next = seq_max(r->next, beyond->range[i].end);
+	}
 	ranges_trim(beyond, r->next);
 }
 
