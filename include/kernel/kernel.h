@@ -10,7 +10,8 @@
 
 /**
  * struct kernel - All of the kernel that the state layer asks, behind nat_ops
- * @idle_s:	nf_conntrack_udp_timeout, and _stream
+ * @udp_idle_s:	nf_conntrack_udp_timeout, and _stream
+ * @tcp_idle_s:	nf_conntrack_tcp_timeout_syn_sent, and _established
  * @counts:	nf_conntrack_acct
  * @before_send: Called before a packet of our own is sent; may be NULL
  */
@@ -20,7 +21,7 @@ struct kernel {
 	struct netif netif;
 	struct route route;
 	struct rawsend rawsend;
-	uint32_t idle_s[2];
+	uint32_t udp_idle_s[2], tcp_idle_s[2];
 	bool counts;
 	void (*before_send)(void *arg);
 	void *before_send_arg;

@@ -24,7 +24,8 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
  * @from_wan:	The remote's packet was the first: conntrack's original
  *		direction is @wan. To make a TCP entry it must be right, since a
  *		SYN in the reply direction is invalid; UDP does not mind
- * @tcp_liberal: Sequence numbers are not checked (IP_CT_TCP_FLAG_BE_LIBERAL)
+ * @tcp_liberal: Sequence numbers are not checked, by our wish
+ *		(IP_CT_TCP_FLAG_BE_LIBERAL, as set_liberal() sets it)
  * @tcp_over:	The connection has ended (TIME_WAIT, CLOSE): the kernel would
  *		drop this entry at a SYN and go on without its translation, so
  *		that one of ours must be removed and made anew first
@@ -64,8 +65,8 @@ struct nat_entry {
  *		UDP or TCP
  * @ping:	Send CRLF CRLF from inside a flow, as its inside host would:
  *		for NAT beyond the gateway (RFC 5626 3.5.1)
- * @idle_s:	How long the kernel keeps a UDP entry without packets, and one
- *		that saw answers
+ * @idle_s:	How long the kernel keeps an entry without packets, and one that
+ *		saw answers
  * @counts:	Entries count their packets (nf_conntrack_acct)
  *
  * Filled by kernel/ in the daemon, by sim/simnat.c elsewhere. All but
@@ -85,7 +86,7 @@ struct nat_ops {
 	bool (*is_own)(void *ctx, const struct addr *a);
 	bool (*is_bound)(void *ctx, const struct endpoint *end);
 	void (*ping)(void *ctx, const struct tuple *lan);
-	uint32_t (*idle_s)(void *ctx, bool answered);
+	uint32_t (*idle_s)(void *ctx, uint8_t proto, bool answered);
 	bool (*counts)(void *ctx);
 };
 

@@ -136,6 +136,22 @@ static bool get_tuple(const struct nf_conntrack *o, int direction,
 	return true;
 }
 
+/*
+ * The kernel sets BE_LIBERAL itself, on connections that it picks up in the
+ * middle, and SACK_PERM with it (tcp_new(), net/netfilter/
+ * nf_conntrack_proto_tcp.c). Ours are known by the one without the other, which
+ * means nothing beside it.
+ */
+static const uint8_t liberal = IP_CT_TCP_FLAG_BE_LIBERAL;
+static const uint8_t liberal_mask =
+	IP_CT_TCP_FLAG_BE_LIBERAL | IP_CT_TCP_FLAG_SACK_PERM;
+
+static bool is_liberal(const struct nf_conntrack *o,
+		       enum nf_conntrack_attr flags)
+{
+	return (nfct_get_attr_u8(o, flags) & liberal_mask) == liberal;
+}
+
 /* Read an object whose LAN tuple is that of @lan_direction */
 static bool get_entry(const struct nf_conntrack *o, int lan_direction,
 		      struct nat_entry *entry)
@@ -158,8 +174,8 @@ static bool get_entry(const struct nf_conntrack *o, int lan_direction,
 	/* UDP has none of these: they read as 0 */
 	entry->tcp_over = state == TCP_CONNTRACK_TIME_WAIT ||
 			  state == TCP_CONNTRACK_CLOSE;
-	entry->tcp_liberal = nfct_get_attr_u8(o, ATTR_TCP_FLAGS_ORIG) &
-			     IP_CT_TCP_FLAG_BE_LIBERAL;
+	entry->tcp_liberal = is_liberal(o, ATTR_TCP_FLAGS_ORIG) &&
+			     is_liberal(o, ATTR_TCP_FLAGS_REPL);
 	entry->tcp_wscale[entry->from_wan] =
 		nfct_get_attr_u8(o, ATTR_TCP_WSCALE_ORIG);
 	entry->tcp_wscale[!entry->from_wan] =
@@ -256,12 +272,10 @@ static void set_nat(struct nf_conntrack *o, bool v4, bool source,
 
 static void set_liberal(struct nf_conntrack *o)
 {
-	const uint8_t flag = IP_CT_TCP_FLAG_BE_LIBERAL;
-
-	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_ORIG, flag);
-	nfct_set_attr_u8(o, ATTR_TCP_MASK_ORIG, flag);
-	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_REPL, flag);
-	nfct_set_attr_u8(o, ATTR_TCP_MASK_REPL, flag);
+	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_ORIG, liberal);
+	nfct_set_attr_u8(o, ATTR_TCP_MASK_ORIG, liberal_mask);
+	nfct_set_attr_u8(o, ATTR_TCP_FLAGS_REPL, liberal);
+	nfct_set_attr_u8(o, ATTR_TCP_MASK_REPL, liberal_mask);
 }
 
 /*

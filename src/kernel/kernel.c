@@ -14,6 +14,8 @@
 /* What the kernel has built in, where its sysctl cannot be read */
 #define UDP_TIMEOUT_S 30
 #define UDP_STREAM_TIMEOUT_S 120
+#define TCP_SYN_TIMEOUT_S 120
+#define TCP_TIMEOUT_S 432000
 
 static uint32_t read_sysctl(const char *name, uint32_t otherwise)
 {
@@ -33,10 +35,14 @@ static uint32_t read_sysctl(const char *name, uint32_t otherwise)
 
 void kernel_tick(struct kernel *kernel)
 {
-	kernel->idle_s[false] =
+	kernel->udp_idle_s[false] =
 		read_sysctl("nf_conntrack_udp_timeout", UDP_TIMEOUT_S);
-	kernel->idle_s[true] = read_sysctl("nf_conntrack_udp_timeout_stream",
-					   UDP_STREAM_TIMEOUT_S);
+	kernel->udp_idle_s[true] = read_sysctl(
+		"nf_conntrack_udp_timeout_stream", UDP_STREAM_TIMEOUT_S);
+	kernel->tcp_idle_s[false] = read_sysctl(
+		"nf_conntrack_tcp_timeout_syn_sent", TCP_SYN_TIMEOUT_S);
+	kernel->tcp_idle_s[true] = read_sysctl(
+		"nf_conntrack_tcp_timeout_established", TCP_TIMEOUT_S);
 	kernel->counts = read_sysctl("nf_conntrack_acct", 0);
 	route_renew(&kernel->route);
 }
@@ -235,11 +241,12 @@ static void op_ping(void *ctx, const struct tuple *lan)
 	close(fd);
 }
 
-static uint32_t op_idle_s(void *ctx, bool answered)
+static uint32_t op_idle_s(void *ctx, uint8_t proto, bool answered)
 {
 	const struct kernel *kernel = ctx;
 
-	return kernel->idle_s[answered];
+	return proto == IPPROTO_TCP ? kernel->tcp_idle_s[answered]
+				    : kernel->udp_idle_s[answered];
 }
 
 static bool op_counts(void *ctx)

@@ -347,10 +347,10 @@ static uint32_t idle_s(uint8_t proto, bool answered)
 	return answered ? SIMNAT_IDLE_ANSWERED_S : SIMNAT_IDLE_S;
 }
 
-static uint32_t op_idle_s(void *ctx, bool answered)
+static uint32_t op_idle_s(void *ctx, uint8_t proto, bool answered)
 {
 	(void)ctx;
-	return idle_s(IPPROTO_UDP, answered);
+	return idle_s(proto, answered);
 }
 
 static bool op_counts(void *ctx)

@@ -51,7 +51,7 @@ static bool is_ours_outbound(struct bindings *b, const struct tuple *t,
 static void allow_peer(struct bindings *b, const struct tuple *lan,
 		       uint64_t now_ms)
 {
-	uint32_t idle_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	uint32_t idle_s = b->nat->ops->idle_s(b->nat->ctx, IPPROTO_UDP, true);
 
 	peer_allow(b, &lan->src.addr, &lan->dst.addr,
 		   now_ms + 1000ull * idle_s);

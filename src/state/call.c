@@ -472,7 +472,7 @@ void call_describe(struct calls *calls, struct call *call,
 static void schedule(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	const struct nat *nat = calls->media->nat;
-	uint32_t idle_s = nat->ops->idle_s(nat->ctx, true);
+	uint32_t idle_s = nat->ops->idle_s(nat->ctx, IPPROTO_UDP, true);
 	uint64_t next_ms = call->due_ms, keep_s;
 
 	if (call->pinholes) {

@@ -2,6 +2,7 @@
 #include "state/connection.h"
 
 #include <errno.h>
+#include <netinet/ip.h>
 #include <stdlib.h>
 #include <utlist.h>
 
@@ -11,6 +12,11 @@
 #define LINGER_MS 60000
 /* nf_conntrack_tcp_timeout_established, the kernel's default */
 #define IDLE_MS 432000000ull
+/* How often each is looked after. Conntrack does not see what we change being
+ * acknowledged and would drop it after nf_conntrack_tcp_timeout_unacknowledged:
+ * 300 s by default
+ */
+#define LOOK_MS 20000
 /* What all may hold, and from when on those that hold most are relieved */
 #define MEMORY_MAX ((size_t)64 << 20)
 #define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
@@ -215,6 +221,7 @@ struct connection *connection_open(struct connections *all,
 		return NULL;
 	c->lan = *lan;
 	c->used_ms = now_ms;
+	c->path[0].ttl = c->path[1].ttl = IPDEFTTL;
 	c->repeat.fire = on_repeat;
 	c->life.fire = on_life;
 	DL_APPEND(all->list[c->kind], c);
@@ -223,7 +230,7 @@ struct connection *connection_open(struct connections *all,
 		connection_free(all, c);
 		return NULL;
 	}
-	timer_start(&all->lives, &c->life, now_ms + OPENING_MS);
+	timer_start(&all->lives, &c->life, now_ms + LOOK_MS);
 	counter_add(all->counters, COUNTER_tcp_connections);
 	return c;
 }
@@ -285,10 +292,11 @@ void connection_adopt(struct connections *all, const struct nat_entry *entry,
 		return;
 	c->answered = true;
 	c->refused = !all->offline;
-	if (all->offline)
-		stream_adopt(&c->stream, entry->tcp_wscale);
-	else
+	if (c->refused)
 		stream_refuse(&c->stream);
+	else
+		stream_adopt(&c->stream, entry->tcp_wscale);
+	place(all, c);
 	if (!connection_attach(all, c, &entry->wan))
 		connection_free(all, c);
 }
@@ -348,6 +356,15 @@ static void note_holding(struct connections *all, struct connection *c)
 	c->holds = holds;
 }
 
+/* After whatever has happened to it */
+static void settle(struct connections *all, struct connection *c)
+{
+	stream_rest(&c->stream, &all->memory);
+	place(all, c);
+	schedule(all, c);
+	note_holding(all, c);
+}
+
 /* Half messages by the thousand must not take the memory from whole ones: those
  * that have waited longest go on unread
  */
@@ -364,8 +381,7 @@ static void relieve(struct connections *all, uint64_t now_ms)
 		counter_add(all->counters, COUNTER_tcp_no_memory);
 		stream_plain(&turn.c->stream, &env);
 		stream_timeout(&turn.c->stream, &env); /* what can go, goes */
-		schedule(all, turn.c);
-		note_holding(all, turn.c);
+		settle(all, turn.c);
 	}
 }
 
@@ -401,10 +417,7 @@ enum stream_verdict connection_packet(struct connections *all,
 	}
 	*len = (size_t)n;
 	*reason = turn.reason;
-	stream_rest(&c->stream, &all->memory);
-	place(all, c);
-	schedule(all, c);
-	note_holding(all, c);
+	settle(all, c);
 	relieve(all, now_ms);
 	return verdict;
 }
@@ -437,8 +450,22 @@ static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms)
 		stream_abort(&turn.c->stream, &env);
 	else
 		stream_timeout(&turn.c->stream, &env);
-	schedule(all, turn.c);
-	note_holding(all, turn.c);
+	settle(all, turn.c);
+}
+
+/* Have the kernel keep its entry as it keeps others */
+static void refresh(struct connections *all, struct connection *c,
+		    uint64_t now_ms)
+{
+	const struct nat *nat = all->nat;
+	struct turn turn = { .all = all, .c = c, .now_ms = now_ms };
+	struct stream_env env = env_of(&turn);
+	uint32_t idle_s = nat->ops->idle_s(nat->ctx, IPPROTO_TCP, true);
+
+	if (nat->ops->refresh(nat->ctx, &c->lan, idle_s) != -ENOENT)
+		return;
+	stream_abort(&c->stream, &env);
+	settle(all, c);
 }
 
 static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
@@ -454,7 +481,9 @@ static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
 		connection_free(all, c);
 		return;
 	}
-	timer_start(&all->lives, timer, now_ms + LINGER_MS);
+	if (c->kind == CONNECTION_CHANGED)
+		refresh(all, c, now_ms);
+	timer_start(&all->lives, timer, now_ms + LOOK_MS);
 }
 
 void connections_run(struct connections *all, uint64_t now_ms)

@@ -14,8 +14,6 @@
 #define FORGET_MS 300000
 /* Flows looked at in one go */
 #define AGE_STEP 512
-/* A TCP entry outlives its connection; flow_end() tells of that */
-#define TCP_IDLE_MS 432000000ull
 
 struct flow *flow_find(struct bindings *b, const struct tuple *t,
 		       enum nat_side side)
@@ -41,13 +39,18 @@ static void flow_forget(struct bindings *b, struct flow *flow)
 	free(flow);
 }
 
+/* How long the kernel keeps an entry without packets */
+static uint32_t idle_s(const struct bindings *b, uint8_t proto, bool answered)
+{
+	return b->nat->ops->idle_s(b->nat->ctx, proto, answered);
+}
+
 /* A packet passes: the kernel prolongs the entry, unless its time is fixed */
 static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 {
-	uint64_t idle_ms = b->nat->ops->idle_s(b->nat->ctx, false) * 1000ull;
+	uint8_t proto = flow->lan.proto;
+	uint64_t idle_ms = idle_s(b, proto, proto == IPPROTO_TCP) * 1000ull;
 
-	if (flow->lan.proto == IPPROTO_TCP)
-		idle_ms = TCP_IDLE_MS;
 	if (!flow->fixed && idle_ms)
 		flow->sure_until_ms = now_ms + idle_ms - 1;
 	DL_DELETE(b->flows, flow);
@@ -246,7 +249,7 @@ struct flow *flow_outbound(struct bindings *b, const struct tuple *lan,
 	if (!map)
 		return NULL;
 	entry = entry_of(lan, map);
-	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, false);
+	entry.timeout_s = idle_s(b, lan->proto, false);
 	return flow_create(b, &entry, map, true, now_ms);
 }
 
@@ -275,7 +278,8 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 	nat_remove(b->nat, lan);
 	entry = entry_of(lan, map);
 	entry.wan.src = target->in.inside;
-	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.timeout_s =
+		idle_s(b, entry.lan.proto, entry.lan.proto == IPPROTO_UDP);
 	entry.answered = true;
 	target->flows++; /* it shall not go while room is made */
 	flow = flow_create(b, &entry, map, true, now_ms);
@@ -317,7 +321,8 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	entry = entry_of(&lan, map);
 	entry.wan = *wan; /* an older flow may have a port of its own */
 	entry.from_wan = true;
-	entry.timeout_s = b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.timeout_s =
+		idle_s(b, entry.lan.proto, entry.lan.proto == IPPROTO_UDP);
 	entry.answered = true;
 	return flow_create(b, &entry, map, false, now_ms);
 }
@@ -354,8 +359,7 @@ void flow_hold(struct bindings *b, const struct tuple *lan, struct mapping *map,
 	if (flow)
 		entry.wan = flow->wan;
 	entry.fixed = seconds > 0;
-	entry.timeout_s =
-		seconds ? seconds : b->nat->ops->idle_s(b->nat->ctx, true);
+	entry.timeout_s = seconds ? seconds : idle_s(b, lan->proto, true);
 	entry.answered = true;
 	nat_remove(b->nat, lan);
 	if (nat_create(b->nat, &entry)) {

@@ -128,7 +128,7 @@ static void check_cuts(const char *text, size_t max)
 {
 	struct span stream = span_from_str(text);
 	char want[1000], log[1000];
-	size_t cut[4000];
+	size_t cut[4000] = { 0 };
 
 	read_all(stream, NULL, 0, max, want);
 	for (size_t i = 1; i < stream.len; i++) {
