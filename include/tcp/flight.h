@@ -18,17 +18,19 @@
  * @order:	When it was sent last, counted in segments
  * @sacked:	It has arrived, though not all before it
  * @lost:	It is to be sent again
+ * @again:	It was
  */
 struct flight_segment {
 	struct range bytes;
 	uint32_t order;
-	bool sacked, lost;
+	bool sacked, lost, again;
 };
 
 /**
  * struct flight - What has been sent and not been acknowledged, ascending
  * @order:	Segments sent so far
  * @delivered:	Order of the latest one that arrived
+ * @at_once:	One has arrived that was sent once only
  *
  * A segment is lost when some that were sent after it have arrived: also one
  * that was sent again. That is RACK (RFC 8985) with the order of sending in
@@ -37,6 +39,7 @@ struct flight_segment {
 struct flight {
 	unsigned int count;
 	uint32_t order, delivered;
+	bool at_once;
 	struct flight_segment sent[FLIGHT_MAX];
 };
 

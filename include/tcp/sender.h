@@ -44,6 +44,7 @@ enum sender_timer {
  * @timed, @timed_ms: The byte whose acknowledgement is timed, and when it went;
  *		0 ms: none is
  * @due_ms, @timer: When something is to be done, and what; 0 ms: nothing is
+ * @vain:	Acknowledgements since something arrived at its first sending
  * @retries, @backoff: Times it has ended since something was acknowledged; so
  *		often its time is doubled
  *
@@ -58,7 +59,7 @@ struct sender {
 	uint16_t mss, full_mss;
 	uint8_t wscale, narrowed;
 	uint32_t cwnd, ssthresh;
-	unsigned int duplicates, retries, backoff, probes;
+	unsigned int duplicates, retries, backoff, probes, vain;
 	struct flight flight;
 	bool sacking, recovering, urgent, probe, tail;
 	uint32_t recover;

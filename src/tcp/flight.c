@@ -15,6 +15,7 @@ static void arrived(struct flight *f, const struct flight_segment *sent)
 {
 	if (!sent->sacked && seq_before(f->delivered, sent->order))
 		f->delivered = sent->order;
+	f->at_once = f->at_once || !sent->again;
 }
 
 void flight_ack(struct flight *f, uint32_t una)
@@ -127,6 +128,7 @@ bool flight_resend(struct flight *f, uint32_t most, struct range *bytes)
 		    !cut(f, i, most))
 			return false;
 		sent->lost = false;
+		sent->again = true;
 		sent->order = ++f->order;
 		*bytes = sent->bytes;
 		return true;

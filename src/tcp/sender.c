@@ -15,6 +15,12 @@
 #define RTO_MAX_MS 30000
 /* About as long as systems try: RFC 9293 3.8.3 */
 #define RETRIES_MAX 12
+/*
+ * What we repeat does not pass the gateway's FORWARD chain. Where only that
+ * arrives, somebody has forbidden the connection: by accident it happens once
+ * in a million times, with a third of all lost
+ */
+#define VAIN_MAX 16
 /* After so many the path may be too narrow: RFC 4821 7.7 */
 #define RETRIES_NARROW 3
 #define BACKOFF_MAX 8
@@ -297,6 +303,8 @@ static void advance(struct sender *s, uint32_t ack, bool sacks, uint64_t now_ms)
 		take_sample(s, now_ms);
 	forget(s, ack);
 	s->duplicates = s->retries = s->probes = s->backoff = 0;
+	s->vain = s->flight.at_once ? 0 : s->vain + 1;
+	s->flight.at_once = false;
 	if (s->recovering && seq_before(ack, s->recover)) {
 		/* Without SACK: the next hole. RFC 6582 3.2 */
 		if (!sacks && !s->sacking)
@@ -484,5 +492,5 @@ bool sender_timeout(struct sender *s, uint64_t now_ms)
 		expire(s);
 	}
 	arm(s, now_ms);
-	return s->retries <= RETRIES_MAX;
+	return s->retries <= RETRIES_MAX && s->vain < VAIN_MAX;
 }
