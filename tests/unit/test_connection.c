@@ -617,6 +617,58 @@ static void test_idle(void **state)
 	assert_int_equal(connections(), 0);
 }
 
+/* Conntrack does not see changed data acknowledged, and would drop its entry
+ * soon: nf_conntrack_tcp_timeout_unacknowledged
+ */
+static void test_kept_in_the_kernel(void **state)
+{
+	struct nat_entry entry;
+
+	(void)state;
+	dial_open(d, st, CALLING, SERVER);
+	stage_wait(st, 100);
+	assert_int_equal(st->sim.calls[SIMNAT_REFRESH], 0);
+	talk(d);
+	for (int i = 0; i < 10; i++) {
+		assert_int_equal(
+			simnat_ops.refresh(&st->sim, &d->end[0].t, 300), 0);
+		stage_wait(st, 100);
+	}
+	assert_true(find_entry(d, &entry));
+	assert_in_range(entry.timeout_s, 431000, 432000);
+	talk(d);
+	assert_true(dial_has(d, 1, request("OPTIONS", CALLING_OUT).ptr));
+}
+
+/* Where the kernel has dropped its entry, or has another now, a changed
+ * connection cannot go on
+ */
+static void test_entry_gone(void **state)
+{
+	static const char *const phones[] = { CALLING, "192.168.1.10:40001",
+					      "192.168.1.10:40002" };
+	struct nat_entry entry;
+
+	(void)state;
+	for (int i = 0; i < 3; i++) {
+		d = &dials[i];
+		dial_open(d, st, phones[i], SERVER);
+		dial_say(d, 0, request("OPTIONS", CALLING));
+		if (i == 0)
+			dial_ack(d, 1);
+		assert_true(find_entry(d, &entry));
+		assert_int_equal(simnat_ops.remove(&st->sim, &entry.lan), 0);
+		entry.wan.dst.port = 41234;
+		if (i == 2)
+			assert_int_equal(simnat_ops.create(&st->sim, &entry),
+					 0);
+		/* At once where something is to be repeated */
+		stage_wait(st, i ? 2 : 30);
+		assert_true(d->end[0].reset && d->end[1].reset);
+	}
+	d = &dials[0];
+}
+
 /* What a connection does not need between messages is given back */
 static void test_rest(void **state)
 {
@@ -958,6 +1010,8 @@ int main(void)
 		TEST(test_relief),
 		TEST(test_unanswered),
 		TEST(test_idle),
+		TEST(test_kept_in_the_kernel),
+		TEST(test_entry_gone),
 		TEST(test_rest),
 		TEST(test_bypass),
 		TEST(test_observe),
