@@ -514,8 +514,6 @@ static bool is_forged(const struct stream *s, int from,
 {
 	const struct half *back = &s->half[!from];
 
-	if (!s->changed)
-		return false;
 	return !(in->flags & TH_ACK) ||
 	       (back->reading &&
 		seq_diff(in->ack, back->out.una) < -CHANGED_WINDOW_MAX);
