@@ -2,12 +2,66 @@
 #include "sip/witness.h"
 
 #include <osipparser2/osip_parser.h>
+#include <osipparser2/osip_port.h>
 #include <osipparser2/sdp_message.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
+
+/*
+ * What libosip2 makes of a value lives for one call here, in dozens of pieces:
+ * they come from one block, and go all at once. malloc() took longer than the
+ * parsing. What does not fit comes from malloc() after all.
+ */
+#define ARENA_SIZE 65536
+
+static _Alignas(max_align_t) char arena[ARENA_SIZE];
+static size_t arena_used;
+
+static bool is_in_arena(const void *p)
+{
+	return (const char *)p >= arena && (const char *)p < arena + ARENA_SIZE;
+}
+
+static void *arena_malloc(size_t size)
+{
+	size_t need = (size + alignof(max_align_t) - 1) &
+		      ~(alignof(max_align_t) - 1);
+	char *p = arena + arena_used;
+
+	if (size > ARENA_SIZE || need > ARENA_SIZE - arena_used)
+		return malloc(size);
+	arena_used += need;
+	return p;
+}
+
+static void arena_free(void *p)
+{
+	if (!is_in_arena(p))
+		free(p);
+}
+
+static void *arena_realloc(void *p, size_t size)
+{
+	size_t most;
+	void *to;
+
+	if (!is_in_arena(p))
+		return p ? realloc(p, size) : arena_malloc(size);
+	/* How long it was is not known; no longer than what follows it */
+	most = (size_t)(arena + ARENA_SIZE - (char *)p);
+	to = malloc(size);
+	if (to)
+		memcpy(to, p, size < most ? size : most);
+	return to;
+}
 
 int witness_init(void)
 {
-	return parser_init();
+	int err = parser_init();
+
+	osip_set_allocators(arena_malloc, arena_realloc, arena_free);
+	return err;
 }
 
 /* A string of @text with folded lines joined; false if it is too long */
@@ -56,6 +110,7 @@ bool witness_uri(struct span uri, const struct hostport *hp)
 	if (!osip_uri_parse(parsed, text))
 		same = same_hostport(hp, parsed->host, parsed->port);
 	osip_uri_free(parsed);
+	arena_used = 0;
 	return same;
 }
 
@@ -70,6 +125,7 @@ bool witness_via(struct span value, const struct via *via)
 	if (!osip_via_parse(parsed, text))
 		same = same_hostport(&via->sent_by, parsed->host, parsed->port);
 	osip_via_free(parsed);
+	arena_used = 0;
 	return same;
 }
 
@@ -116,5 +172,6 @@ bool witness_desc(const struct desc *desc)
 	if (!sdp_message_parse(parsed, text))
 		same = same_desc(desc, parsed);
 	sdp_message_free(parsed);
+	arena_used = 0;
 	return same;
 }
