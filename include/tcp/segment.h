@@ -70,7 +70,7 @@ void segment_path_read(const struct packet *pkt, struct segment_path *path);
  * segment_rewrite() - The packet as it came, saying something else
  * @pkt:	As it came
  * @seg:	What it shall say: numbers, flags, window, data; no more SACK
- *		blocks than it had; MSS if it had one
+ *		blocks than it had; MSS and timestamp if it had them
  * @out:	At least SEGMENT_HEADER + @seg->data.len bytes
  *
  * Every other option and header byte stays. A SACK option that is not wanted

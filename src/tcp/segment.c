@@ -105,7 +105,8 @@ static void read_option(struct span option, struct segment *seg)
 		seg->stamped = true;
 		seg->ts_val = get32(p + 2);
 		seg->ts_ecr = get32(p + 6);
-	} else if (p[0] == TCPOPT_SACK_PERMITTED && syn) {
+	} else if (p[0] == TCPOPT_SACK_PERMITTED &&
+		   option.len == TCPOLEN_SACK_PERMITTED && syn) {
 		seg->sack_ok = true;
 	} else if (p[0] == TCPOPT_SACK) {
 		read_sack(option, seg);
@@ -167,12 +168,16 @@ static void write_sack(uint8_t *p, size_t len, const struct segment *seg)
 
 static void write_option(uint8_t *p, size_t len, const struct segment *seg)
 {
-	if (p[0] == TCPOPT_MAXSEG && len == TCPOLEN_MAXSEG && seg->mss)
+	if (p[0] == TCPOPT_MAXSEG && len == TCPOLEN_MAXSEG && seg->mss) {
 		put16(p + 2, seg->mss);
-	else if (p[0] == TCPOPT_SACK)
+	} else if (p[0] == TCPOPT_TIMESTAMP && len == TCPOLEN_TIMESTAMP) {
+		put32(p + 2, seg->ts_val);
+		put32(p + 6, seg->ts_ecr);
+	} else if (p[0] == TCPOPT_SACK) {
 		write_sack(p, len, seg);
-	else if (p[0] == OPTION_MPTCP)
+	} else if (p[0] == OPTION_MPTCP) {
 		memset(p, TCPOPT_NOP, len);
+	}
 }
 
 static void write_numbers(uint8_t *l4, const struct segment *seg)

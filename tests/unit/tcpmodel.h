@@ -50,12 +50,13 @@ struct chunk {
  * @sent_max:	Highest position that has left the gateway
  * @edge:	What the receiver allows, as far as the gateway can know
  * @given, @acked: Edge and acknowledgement the sender was given
+ * @stamp:	Timestamp that left the gateway last
  * @was_out_len, @was_in_at, @was_end: Before the latest message
  */
 struct way {
 	char *in, *out;
 	size_t in_len, in_at, out_len, out_cap, was_in_at, was_out_len;
-	uint32_t was_end;
+	uint32_t was_end, stamp;
 	struct chunk chunk[MODEL_CHUNKS];
 	unsigned int chunks, next;
 	size_t write_to[MODEL_CHUNKS];
@@ -83,13 +84,14 @@ struct parcel {
  * @adopt_at:	The gateway is not there before so many packets
  * @wild_pm:	Packets of any kind thrown in
  * @limit:	Memory
+ * @raw:	Among the wild ones are segments of any bytes
  */
 struct plan {
 	uint32_t loss_pm, twice_pm, late_pm, delay_us, losses, row, wild_pm;
 	uint32_t safe;
 	uint32_t dry_at, wet_at, adopt_at;
 	size_t max_message, limit;
-	bool whole;
+	bool whole, raw;
 	const char *name;
 };
 
@@ -628,6 +630,10 @@ static inline void check_out(struct model *m, int from,
 	    (seq_before(end_stamp(e), seg->ts_ecr) ||
 	     seq_before(seg->ts_ecr, e->ts_offset)))
 		model_fail(m, "echo of a timestamp that was not sent");
+	if (seg->stamped && model_reads(m, from) &&
+	    seq_before(seg->ts_val, m->way[from].stamp))
+		model_fail(m, "timestamp of end %d goes back", from);
+	m->way[from].stamp = seg->ts_val;
 }
 
 static inline void model_leave(struct model *m, int from, const uint8_t *bytes,
@@ -742,6 +748,28 @@ static inline void model_gateway(struct model *m, int from,
 	model_leave(m, from, m->room, (size_t)n, "out");
 }
 
+/* Any bytes behind an IP header */
+static inline void model_raw(struct model *m)
+{
+	struct choice *c = &m->choice;
+	int from = (int)choose(c, 2);
+	uint8_t packet[20 + 256];
+	struct segment seg = { 0 };
+	struct packet pkt;
+	size_t len;
+
+	model_build(from, &seg, packet);
+	len = 20 + choose(c, 256);
+	for (size_t i = 20; i < len; i++)
+		packet[i] = (uint8_t)choose(c, 256);
+	packet[2] = (uint8_t)(len >> 8);
+	packet[3] = (uint8_t)len;
+	m->wild = true;
+	if (packet_parse(packet, len, &pkt) == PACKET_OK &&
+	    !segment_parse(&pkt, &seg))
+		model_gateway(m, from, packet, len);
+}
+
 /* A packet that nobody has sent */
 static inline void model_wild(struct model *m)
 {
@@ -829,6 +857,8 @@ static inline bool model_step(struct model *m)
 	m->env.now_ms = m->now_us / 1000;
 	if (chance(&m->choice, m->plan.wild_pm))
 		model_wild(m);
+	if (m->plan.raw && choose(&m->choice, 4) == 3)
+		model_raw(m);
 	at = m->present ? stream_due_ms(&m->stream) : 0;
 	if (m->parcels && m->heap[0]->at_us <= m->now_us) {
 		model_deliver(m);
@@ -892,7 +922,7 @@ static inline void check_calm(const struct model *m)
 
 static inline void model_finish(struct model *m)
 {
-	if (!m->wild && !m->no_memory) {
+	if (!m->wild && !m->no_memory && model_over(m)) {
 		check_arrived(m, 0);
 		check_arrived(m, 1);
 		if (m->end[0].was_reset || m->end[1].was_reset)
@@ -931,7 +961,8 @@ static inline void model_run(struct model *m)
 		if (m->now_us > MODEL_START_US + 360000000000ull)
 			break;
 	}
-	if (!model_over(m) && !m->wild && !m->no_memory)
+	if (!model_over(m) && !m->wild && !m->no_memory && !m->plan.wild_pm &&
+	    !m->plan.raw)
 		model_fail(m,
 			   "no progress: sent %llu/%zu and %llu/%zu, acked "
 			   "%llu and %llu",
@@ -1132,8 +1163,10 @@ static inline void model_begin(struct model *m)
 	m->toy = malloc(70000 + 2 * MODEL_GROWTH);
 	if (!m->toy)
 		abort();
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		m->way[i].sent_max = 1;
+		m->way[i].stamp = end_stamp(&m->end[i]);
+	}
 	end_start(&m->end[1], true);
 	end_start(&m->end[0], false);
 }
