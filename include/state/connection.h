@@ -22,7 +22,9 @@
  * the other inside host sends with the second one.
  *
  * A connection that was changed cannot go on without us: it is kept until it
- * ends. Others are forgotten where there are too many.
+ * ends. Others are forgotten where there are too many, first those whose SYN is
+ * not answered. One that is older than this program is left alone, but if a
+ * former self has changed it, it is refused.
  */
 
 /** CONNECTION_TICK_MS - How exact retransmission timers are */

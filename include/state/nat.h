@@ -56,7 +56,9 @@ struct nat_entry {
  * @set_liberal: Set @tcp_liberal of the TCP entry with LAN tuple @lan, so that
  *		segments with shifted numbers are not INVALID; 0 or -ENOENT
  * @send:	Send a packet, as it shall be on the wire, past conntrack and
- *		NAT: from the IP header on, with checksums. 0 or -errno
+ *		NAT: from the IP header on, with checksums. 0 or -errno. This
+ *		and @set_liberal are called whatever @dry says: a connection
+ *		that was changed is carried to its end
  * @route:	The address that packets from @inside to @remote leave with;
  *		-ENETUNREACH if they do not leave by a WAN interface
  * @is_inside:	@a is a host whose addresses we translate
@@ -121,18 +123,6 @@ static inline int nat_refresh(const struct nat *nat, const struct tuple *lan,
 			      uint32_t timeout_s)
 {
 	return nat->dry ? 0 : nat->ops->refresh(nat->ctx, lan, timeout_s);
-}
-
-static inline int nat_set_liberal(const struct nat *nat,
-				  const struct tuple *lan)
-{
-	return nat->dry ? 0 : nat->ops->set_liberal(nat->ctx, lan);
-}
-
-static inline int nat_send(const struct nat *nat, const void *packet,
-			   size_t len)
-{
-	return nat->dry ? 0 : nat->ops->send(nat->ctx, packet, len);
 }
 
 #endif

@@ -17,7 +17,9 @@
  * 300 s by default
  */
 #define LOOK_MS 20000
-/* What all may hold, and from when on those that hold most are relieved */
+/* What all may hold, and from when on those that have waited longest are
+ * relieved
+ */
 #define MEMORY_MAX ((size_t)64 << 20)
 #define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
 /* IANA "IP Parameters", IP time to live */
