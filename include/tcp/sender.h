@@ -44,7 +44,8 @@ enum sender_timer {
  * @timed, @timed_ms: The byte whose acknowledgement is timed, and when it went;
  *		0 ms: none is
  * @due_ms, @timer: When something is to be done, and what; 0 ms: nothing is
- * @vain:	Acknowledgements since something arrived at its first sending
+ * @repeated, @vain: All that was acknowledged last had been repeated; times
+ *that this was so when the timer ended again
  * @retries, @backoff: Times it has ended since something was acknowledged; so
  *		often its time is doubled
  *
@@ -61,7 +62,7 @@ struct sender {
 	uint32_t cwnd, ssthresh;
 	unsigned int duplicates, retries, backoff, probes, vain;
 	struct flight flight;
-	bool sacking, recovering, urgent, probe, tail;
+	bool sacking, repeated, recovering, urgent, probe, tail;
 	uint32_t recover;
 	enum sender_timer timer;
 	uint32_t rto_ms, srtt_ms, var_ms, timed;

@@ -303,7 +303,9 @@ static void advance(struct sender *s, uint32_t ack, bool sacks, uint64_t now_ms)
 		take_sample(s, now_ms);
 	forget(s, ack);
 	s->duplicates = s->retries = s->probes = s->backoff = 0;
-	s->vain = s->flight.at_once ? 0 : s->vain + 1;
+	if (s->flight.at_once)
+		s->vain = 0;
+	s->repeated = !s->flight.at_once;
 	s->flight.at_once = false;
 	if (s->recovering && seq_before(ack, s->recover)) {
 		/* Without SACK: the next hole. RFC 6582 3.2 */
@@ -482,6 +484,9 @@ bool sender_timeout(struct sender *s, uint64_t now_ms)
 	if (!s->due_ms || now_ms < s->due_ms)
 		return true;
 	s->timed_ms = 0;
+	/* Once for all that were lost together, and if any has arrived since */
+	s->vain += s->repeated;
+	s->repeated = false;
 	if (s->timer == SENDER_ORDER) {
 		if (flight_detect(&s->flight, 1))
 			lose(s);
