@@ -2,6 +2,7 @@
 """Connections older than the daemon, and connections that outlive it."""
 
 import os
+import re
 import signal
 import time
 
@@ -242,6 +243,17 @@ def test_modes_change_on_the_way(daemon, net, own, mode):
             same_stream(expected, seen)
         data = line.server.request("OPTIONS", "sip:alice@example.com")
         plain(line.outside, line.inside, data)
+
+
+def test_an_idle_connection_keeps_its_entry(daemon, net, own):
+    """Conntrack sees none of its data acknowledged: five minutes, by default."""
+    net.gw.sysctl(nf_conntrack_tcp_timeout_unacknowledged=24)
+    line = own(TcpLine(net))
+    line.register()
+    assert re.search(r"tcp +6 (2[0-4]) ESTABLISHED", net.conntrack.text())
+    time.sleep(30)
+    line.server.send(line.server.request("OPTIONS", "sip:alice@example.com"))
+    assert line.phone.recv()[0].startswith(b"OPTIONS ")
 
 
 def test_an_entry_that_is_gone(daemon, net, own):
