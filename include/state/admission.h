@@ -27,7 +27,7 @@ struct flow *admission_flow(struct bindings *b, const struct tuple *t,
 
 /**
  * admission_connection() - The connection of a TCP packet
- * @flags:	Of its header: it begins with a SYN, or is none of ours
+ * @flags:	Of its header: one that we do not know begins with a SYN
  * @from:	Set to the end that sent it
  *
  * Where a SYN names a port of sip.signalling_ports, on either side, its entry

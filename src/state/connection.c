@@ -448,7 +448,7 @@ static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms)
 	struct stream_env env = env_of(&turn);
 
 	/* What would be repeated is not what the kernel would translate */
-	if (is_moved(all, turn.c))
+	if (stream_due_ms(&turn.c->stream) <= now_ms && is_moved(all, turn.c))
 		stream_abort(&turn.c->stream, &env);
 	else
 		stream_timeout(&turn.c->stream, &env);

@@ -315,6 +315,10 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	*why = COUNTER_not_allowed;
 	if (!peer_is_allowed(b, &map->in.inside.addr, &wan->src.addr, now_ms))
 		return NULL;
+	/* A server on the gateway may have taken the port since */
+	*why = COUNTER_not_for_us;
+	if (b->nat->ops->is_bound(b->nat->ctx, &map->public_end))
+		return NULL;
 	*why = COUNTER_no_mapping;
 	lan = tuple_reverse(wan);
 	lan.src = map->in.inside;

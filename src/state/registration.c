@@ -434,15 +434,13 @@ static struct mapping *public_map(const struct registrations *regs,
 {
 	struct hostport hp;
 	struct endpoint end;
-	struct mapping *map;
 
 	if (!uri_hostport(uri, &hp) || !addr_eq(&hp.addr, shown))
 		return NULL;
 	end = (struct endpoint){ flow->wan.dst.addr, hostport_port(&hp) };
-	map = mapping_find_public(regs->bindings, &end);
-	if (!map && end.port == flow->wan.dst.port)
-		map = flow->map;
-	return map;
+	if (end.port == flow->wan.dst.port)
+		return flow->map;
+	return mapping_find_public(regs->bindings, &end);
 }
 
 static void read_contact(struct registrations *regs,
