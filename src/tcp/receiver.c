@@ -120,6 +120,7 @@ void receiver_forget(struct receiver *r, struct tcp_memory *memory)
 {
 	r->next = r->base;
 	r->beyond.count = 0;
+	r->fin_seen = false;
 	buffer_free(&r->buf, memory);
 }
 

@@ -316,17 +316,22 @@ static bool put_message(struct stream *s, const struct stream_env *env,
 }
 
 /* There is no memory for bytes that came in order. Those that have not been
- * acknowledged will come again
+ * acknowledged will come again, and pass if nothing goes before them
  */
 static void starve(struct stream *s, const struct stream_env *env, int from)
 {
 	struct half *h = &s->half[from];
 
 	note(env, from, STREAM_NO_MEMORY);
-	if (seq_before(h->in.base, h->acked))
+	if (seq_before(h->in.base, h->acked)) {
 		stream_abort(s, env);
-	else
-		receiver_forget(&h->in, env->memory);
+		return;
+	}
+	receiver_forget(&h->in, env->memory);
+	if (h->raw && !h->elder && !h->out.fin && sender_is_done(&h->out)) {
+		end_here(h);
+		half_free(h, env->memory);
+	}
 }
 
 /* What waits for the rest of its message goes on as it is */
