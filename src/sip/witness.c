@@ -25,8 +25,8 @@ static bool is_in_arena(const void *p)
 
 static void *arena_malloc(size_t size)
 {
-	size_t need = (size + alignof(max_align_t) - 1) &
-		      ~(alignof(max_align_t) - 1);
+	size_t need =
+		(size + alignof(max_align_t) - 1) & ~(alignof(max_align_t) - 1);
 	char *p = arena + arena_used;
 
 	if (size > ARENA_SIZE || need > ARENA_SIZE - arena_used)
