@@ -32,9 +32,9 @@ struct flight_segment {
  * @delivered:	Order of the latest one that arrived
  * @at_once:	One has arrived that was sent once only
  *
- * A segment is lost when some that were sent after it have arrived: also one
- * that was sent again. That is RACK (RFC 8985) with the order of sending in
- * place of its time, for our clock is coarse.
+ * A segment is lost when something has arrived that was sent well after it:
+ * also one that was sent again. That is RACK (RFC 8985) with the order of
+ * sending in place of its time, for our clock is coarse.
  */
 struct flight {
 	unsigned int count;
@@ -54,7 +54,7 @@ bool flight_sack(struct flight *f, struct range bytes);
 
 /**
  * flight_detect() - Find what is lost
- * @later:	So many must have arrived that were sent after it
+ * @later:	Something must have arrived that was sent so many after it
  *
  * Return: true if anything is that was not known
  */

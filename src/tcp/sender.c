@@ -383,7 +383,8 @@ void sender_ack(struct sender *s, const struct segment *seg, uint32_t ack,
 		news = true;
 	} else if (s->una == s->nxt || seq_before(s->una, s->first)) {
 		return;
-	} else if (!news && !segment_len(seg) && !moves && !seg->sacks) {
+	} else if (!news && !segment_len(seg) && !moves && !seg->sacks &&
+		   s->edge != s->una) {
 		duplicate(s);
 	}
 	if (s->sacking && flight_detect(&s->flight, DUPLICATES))
@@ -446,21 +447,24 @@ static void expire(struct sender *s)
 	s->retries++;
 	if (s->backoff < BACKOFF_MAX)
 		s->backoff++;
-	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS) {
-		s->mss = NARROW_MSS;
-		s->narrowed++;
-	}
 	if (!s->flight.count) {
 		s->probe = true;
 		return;
+	}
+	flight_lose_all(&s->flight);
+	s->urgent = true;
+	s->duplicates = 0;
+	/* That nothing is taken says nothing of the network */
+	if (!seq_before(s->una, s->edge))
+		return;
+	if (s->retries >= RETRIES_NARROW && s->mss > NARROW_MSS) {
+		s->mss = NARROW_MSS;
+		s->narrowed++;
 	}
 	/* Once for the same losses: RFC 5681 3.1 */
 	s->recovering = s->recovering && s->retries > 1;
 	lose(s);
 	s->cwnd = s->mss;
-	s->duplicates = 0;
-	flight_lose_all(&s->flight);
-	s->urgent = true;
 }
 
 /* The last one again makes a receiver say what it has got, if it can; another

@@ -606,7 +606,7 @@ static inline void end_keep_alive(struct end *e)
 {
 	struct segment seg = { .seq = end_seq(e, e->una - 1) };
 
-	e->alive_at = e->now_us + 1000 + choose(e->choice, 300000);
+	e->alive_at = e->now_us + 50000 + choose(e->choice, 300000);
 	if (e->state != END_OPEN || e->una != e->nxt)
 		return;
 	if (e->garbage_probe)
