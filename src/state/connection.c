@@ -361,7 +361,9 @@ static void note_holding(struct connections *all, struct connection *c)
 /* After whatever has happened to it */
 static void settle(struct connections *all, struct connection *c)
 {
-	stream_rest(&c->stream, &all->memory);
+	/* Else its buffers wait for the next message */
+	if (all->memory.used >= MEMORY_MAX / 2)
+		stream_rest(&c->stream, &all->memory);
 	place(all, c);
 	schedule(all, c);
 	note_holding(all, c);
@@ -483,6 +485,7 @@ static void on_life(struct timer *timer, void *owner, uint64_t now_ms)
 		connection_free(all, c);
 		return;
 	}
+	stream_rest(&c->stream, &all->memory);
 	if (c->kind == CONNECTION_CHANGED)
 		refresh(all, c, now_ms);
 	timer_start(&all->lives, timer, now_ms + LOOK_MS);

@@ -681,6 +681,7 @@ static void test_rest(void **state)
 	dial_say(d, 0, second_half(m));
 	assert_true(all->memory.used > 0);
 	dial_ack(d, 1);
+	stage_wait(st, 30);
 	assert_int_equal(all->memory.used, 0);
 	dial_say(d, 0, m);
 	assert_int_equal(st->d.reason, COUNTER_rewritten);
