@@ -45,7 +45,7 @@ static uint32_t ack_of(const struct half *h, uint32_t ack)
 	if (!h->begun)
 		return ack;
 	if (h->elder && seq_before(ack, h->first))
-		return seq_max(ack, h->out.una);
+		return seq_max(ack, h->acked);
 	return h->reading ? received(h) : ack - offset(h);
 }
 
@@ -315,24 +315,7 @@ static bool put_message(struct stream *s, const struct stream_env *env,
 	return put(&s->half[from], env, bytes);
 }
 
-/* There is no memory for bytes that came in order. Those that have not been
- * acknowledged will come again, and pass if nothing goes before them
- */
-static void starve(struct stream *s, const struct stream_env *env, int from)
-{
-	struct half *h = &s->half[from];
-
-	note(env, from, STREAM_NO_MEMORY);
-	if (seq_before(h->in.base, h->acked)) {
-		stream_abort(s, env);
-		return;
-	}
-	receiver_forget(&h->in, env->memory);
-	if (h->raw && !h->elder && !h->out.fin && sender_is_done(&h->out)) {
-		end_here(h);
-		half_free(h, env->memory);
-	}
-}
+static void starve(struct stream *s, const struct stream_env *env, int from);
 
 /* What waits for the rest of its message goes on as it is */
 static void flush(struct stream *s, const struct stream_env *env, int from)
@@ -365,6 +348,28 @@ static void end_reading(struct stream *s, const struct stream_env *env)
 			continue;
 		if (!s->changed)
 			h->reading = h->begun = false;
+		half_free(h, env->memory);
+	}
+}
+
+/* There is no memory for bytes that came in order. Those that have not been
+ * acknowledged will come again, and pass if nothing goes before them
+ */
+static void starve(struct stream *s, const struct stream_env *env, int from)
+{
+	struct half *h = &s->half[from];
+
+	note(env, from, STREAM_NO_MEMORY);
+	end_reading(s, env);
+	if (!s->changed)
+		return;
+	if (seq_before(h->in.base, h->acked)) {
+		stream_abort(s, env);
+		return;
+	}
+	receiver_forget(&h->in, env->memory);
+	if (h->raw && !h->elder && !h->out.fin && sender_is_done(&h->out)) {
+		end_here(h);
 		half_free(h, env->memory);
 	}
 }
@@ -467,11 +472,8 @@ static void read_stream(struct stream *s, const struct stream_env *env,
 		if (n > 0)
 			used += (size_t)n;
 	}
-	if (receiver_consume(&h->in, ready, used, env->memory) || n < 0) {
-		end_reading(s, env);
-		if (s->changed)
-			starve(s, env, from);
-	}
+	if (receiver_consume(&h->in, ready, used, env->memory) || n < 0)
+		starve(s, env, from);
 	if (!s->closed)
 		flush(s, env, !from);
 }
@@ -485,9 +487,7 @@ static void read_end(struct stream *s, const struct stream_env *env, int from)
 	if (!h->reading || h->out.fin || !receiver_ended(&h->in))
 		return;
 	if (!put(h, env, held)) {
-		end_reading(s, env);
-		if (s->changed)
-			starve(s, env, from);
+		starve(s, env, from);
 		return;
 	}
 	h->in.base = h->in.next;
@@ -579,14 +579,12 @@ static bool take_data(struct stream *s, const struct stream_env *env, int from,
 	if (!h->reading)
 		return false;
 	if (!segment_len(in))
-		return is_probe(h, in);
+		return s->changed && is_probe(h, in);
 	/* It does not keep to its window */
 	if (s->changed && sender_waiting(&h->out) > WAITING_MAX)
 		return true;
 	if (receiver_take(&h->in, in, env->memory, &ready)) {
-		end_reading(s, env);
-		if (s->changed)
-			starve(s, env, from);
+		starve(s, env, from);
 		return false;
 	}
 	if (received(h) != before) {

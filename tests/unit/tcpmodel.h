@@ -84,6 +84,8 @@ struct parcel {
  * @adopt_at:	The gateway is not there before so many packets
  * @wild_pm:	Packets of any kind thrown in
  * @limit:	Memory
+ * @whole:	Messages are not cut, and hardly grow
+ * @same:	Nor changed: nothing is
  * @raw:	Among the wild ones are segments of any bytes
  */
 struct plan {
@@ -91,7 +93,7 @@ struct plan {
 	uint32_t safe;
 	uint32_t dry_at, wet_at, adopt_at;
 	size_t max_message, limit;
-	bool whole, raw;
+	bool whole, same, raw;
 	const char *name;
 };
 
@@ -915,6 +917,8 @@ static inline void check_calm(const struct model *m)
 	    !m->end[0].alive && !m->end[1].alive)
 		model_fail(m, "%llu packets were repeated",
 			   (unsigned long long)m->repeats);
+	if (m->plan.same && m->stream.changed)
+		model_fail(m, "changed for no reason");
 	if (m->plan.whole && m->own)
 		model_fail(m, "%llu packets of our own",
 			   (unsigned long long)m->own);
@@ -1016,6 +1020,8 @@ static inline void way_message(struct model *m, struct way *w, uint32_t size)
 	char kind = what[choose(c, sizeof(what) - 1)];
 	uint32_t n = choose(c, choose(c, 4) ? 60 : MODEL_GROWTH), len;
 
+	if (m->plan.same)
+		kind = '=';
 	if (m->plan.whole) {
 		n %= 40;
 		kind = kind == '!' ? '=' : kind;
@@ -1026,9 +1032,9 @@ static inline void way_message(struct model *m, struct way *w, uint32_t size)
 				kind, n, body, w->chunks);
 	if (!body && choose(c, 2))
 		len = (uint32_t)sprintf(to,
-					"SIP/2.0 200 OK\r\nX-T: +%u\r\n"
+					"SIP/2.0 200 OK\r\nX-T: %c%u\r\n"
 					"X-N: %u\r\n\r\n",
-					n, w->chunks);
+					m->plan.same ? '=' : '+', n, w->chunks);
 	way_body(c, to + len, body);
 	len += (uint32_t)body;
 	way_add(w, len > m->plan.max_message ? CHUNK_LONG : CHUNK_MESSAGE, len);

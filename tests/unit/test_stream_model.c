@@ -127,6 +127,7 @@ static void arrange_whole(struct model *m)
 {
 	m->plan.name = "whole";
 	m->plan.whole = true;
+	m->plan.same = choose(&m->choice, 4) == 0;
 	for (int i = 0; i < 2; i++) {
 		struct end *e = &m->end[i];
 
@@ -136,7 +137,7 @@ static void arrange_whole(struct model *m)
 		e->room = 65535;
 		e->wscale = 0;
 		e->lag_us = 0;
-		e->alive = false;
+		e->alive = e->alive && m->plan.same;
 		e->flight = 9000;
 	}
 	for (int i = 0; i < 2; i++)
