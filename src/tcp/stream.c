@@ -533,6 +533,44 @@ static bool is_ahead(const struct stream *s, int from, const struct segment *in)
 	       seq_before(back->out.nxt, in->ack);
 }
 
+/* Numbers are the same on both sides of us, and nothing waits here */
+static bool is_even(const struct half *h)
+{
+	return !h->raw && h->out.end == h->in.next && !receiver_held(&h->in) &&
+	       sender_is_done(&h->out);
+}
+
+/*
+ * Bytes are acknowledged that never came by: the queue was full and let them
+ * pass, or they took another way, or are missing in a capture. Where bytes have
+ * been put in there is no way back.
+ */
+static bool is_unseen(const struct stream *s, const struct stream_env *env,
+		      int from, const struct segment *in)
+{
+	const struct half *h = &s->half[from], *back = &s->half[!from];
+
+	/* Not by a packet that anybody could have made */
+	if (!env->offline &&
+	    (in->seq != received(h) || (s->changed && !is_even(back))))
+		return false;
+	return back->reading && in->flags & TH_ACK &&
+	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
+}
+
+/* So it cannot be read; what came out of order will come again, and pass */
+static void lose_sight(struct stream *s, const struct stream_env *env, int from)
+{
+	struct half *back = &s->half[!from];
+
+	note(env, from, STREAM_UNSEEN);
+	stream_plain(s, env);
+	if (!s->changed || s->closed || !back->reading || env->offline)
+		return;
+	end_here(back);
+	half_free(back, env->memory);
+}
+
 /* An acknowledgement that came late says nothing: RFC 9293 3.10.7.4, fifth */
 static bool is_latest(const struct half *h, const struct segment *in)
 {
@@ -799,22 +837,6 @@ static bool is_dry(struct stream *s, const struct stream_env *env)
 	return s->watched;
 }
 
-/* Bytes are acknowledged that never came by: they took another way, or are
- * missing in a capture
- */
-static bool is_unseen(const struct stream *s, const struct stream_env *env,
-		      int from, const struct segment *in)
-{
-	const struct half *back = &s->half[!from];
-
-	/* Not by a packet that anybody could have made */
-	if (!env->offline &&
-	    (s->changed || in->seq != received(&s->half[from])))
-		return false;
-	return back->reading && in->flags & TH_ACK &&
-	       seq_before(seq_max(received(back), back->out.nxt), in->ack);
-}
-
 /*
  * Its sender has sent more by then, which came after it or is lost. Passed as
  * it is, its number could lie beyond all to come once that has shrunk, and its
@@ -834,10 +856,8 @@ static enum stream_verdict exchange(struct stream *s,
 	enum stream_verdict verdict = STREAM_REPLACE;
 	bool dry, answer, told, for_us = is_for_us(s, from, in);
 
-	if (is_unseen(s, env, from, in)) {
-		note(env, from, STREAM_UNSEEN);
-		stream_plain(s, env);
-	}
+	if (is_unseen(s, env, from, in))
+		lose_sight(s, env, from);
 	dry = is_dry(s, env);
 	take_ack(s, env, from, in);
 	if (s->changed && is_keepalive(h, in)) {
@@ -1110,7 +1130,8 @@ enum stream_verdict stream_segment(struct stream *s,
 	}
 	if (is_stray(s, from, in) ||
 	    (!env->offline &&
-	     (is_ahead(s, from, in) || is_forged(s, from, in))))
+	     (is_forged(s, from, in) ||
+	      (is_ahead(s, from, in) && !is_unseen(s, env, from, in)))))
 		return s->changed ? STREAM_DROP : STREAM_PASS;
 	pick_up(s, env, from, in);
 	remember(s, from, in);

@@ -962,7 +962,7 @@ static void test_forged(void **state)
 	in = say(0, 3, 0, "EST");
 	in.flags = TH_PUSH; /* RFC 9293 3.10.7.4, fifth */
 	DROPPED(0, in);
-	DROPPED(0, say(0, 3, 70000, "EST")); /* not sent yet */
+	DROPPED(0, say(0, 4, 70000, "ST")); /* not sent yet */
 	DROPPED(0, say(0, 3, -90000000ul, "EST")); /* RFC 5961 5 */
 	DROPPED(0, say(0, 90000000, 0, "EST"));
 	give(0, say(0, 3, 0, "ITE sip:a SIP/2.0\r\n\r\n"));
@@ -980,6 +980,26 @@ static void test_unseen(void **state)
 	PASSED(0, say(0, 500, 0, REQUEST(PRIVATE)));
 	assert_int_equal(messages, 1);
 	assert_int_equal(memory.used, 0);
+}
+
+/* The same, seen first by what follows: that was held for a loss */
+static void test_unseen_behind_a_hole(void **state)
+{
+	(void)state;
+	PASSED(0, say(0, 0, 0, PLAIN));
+	PASSED(1, say(1, 0, LEN(PLAIN), ""));
+	DROPPED(0, say(0, 500, 0, REQUEST(PRIVATE)));
+	expect_own(1, 0, LEN(PLAIN), "");
+	assert_true(s.changed);
+	DROPPED(1, say(1, 7, 500, "")); /* anybody could have made it */
+	REPLACED(1, say(1, 0, 500, ""), 0, 500, "");
+	assert_int_equal(noted[STREAM_UNSEEN], 1);
+	/* It comes again, and passes */
+	REPLACED(0, say(0, 500, 0, REQUEST(PRIVATE)), 500, 0, REQUEST(PRIVATE));
+	REPLACED(1, say(1, 0, 500 + LEN(REQUEST(PRIVATE)), ""), 0,
+		 500 + LEN(REQUEST(PRIVATE)), "");
+	assert_int_equal(messages, 1);
+	assert_int_equal(stream_due_ms(&s), 0);
 }
 
 /* ---- nothing is to be changed ---- */
@@ -1265,6 +1285,7 @@ int main(void)
 		TEST(test_sealed_later),
 		TEST(test_forged),
 		TEST(test_unseen),
+		TEST(test_unseen_behind_a_hole),
 		TEST(test_dry),
 		TEST(test_dry_no_more),
 		TEST_CLOSED(test_picked_up),
