@@ -516,8 +516,12 @@ static inline void end_input(struct end *e, const struct segment *seg)
 	int32_t off = seq_diff(seg->seq, e->peer_isn + (uint32_t)e->rcv);
 	uint64_t at = e->rcv + (uint64_t)(int64_t)off;
 
+	/* RFC 5961 3.2 */
 	if (seg->flags & TH_RST) {
-		e->was_reset = true;
+		if (!off)
+			e->was_reset = true;
+		else if (e->state == END_OPEN && off > 0 && at < e->given)
+			end_ack(e);
 		return;
 	}
 	if (seg->flags & TH_SYN) {

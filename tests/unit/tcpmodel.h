@@ -83,6 +83,9 @@ struct parcel {
  * @dry_at, @wet_at: After so many packets the gateway becomes dry, and not
  * @adopt_at:	The gateway is not there before so many packets
  * @wild_pm:	Packets of any kind thrown in
+ * @plain_at:	Reading is ended by order
+ * @abort_at, @dying: The end @dying resets the connection; -1: the gateway
+ * @narrow:	Our own packets do not get through but in small pieces
  * @limit:	Memory
  * @whole:	Messages are not cut, and hardly grow
  * @same:	Nor changed: nothing is
@@ -91,7 +94,9 @@ struct parcel {
 struct plan {
 	uint32_t loss_pm, twice_pm, late_pm, delay_us, losses, row, wild_pm;
 	uint32_t safe;
-	uint32_t dry_at, wet_at, adopt_at;
+	uint32_t dry_at, wet_at, adopt_at, plain_at, abort_at;
+	int dying;
+	bool narrow;
 	size_t max_message, limit;
 	bool whole, same, raw;
 	const char *name;
@@ -110,7 +115,7 @@ struct model {
 	unsigned int parcels;
 	uint64_t now_us, order, last_us[4], steps, own, repeats, most_steps;
 	unsigned int row[4];
-	bool present, plain, wild, aborted, given_up, no_memory, quiet;
+	bool present, plain, wild, killed, given_up, no_memory;
 	uint64_t seed;
 	int fresh;
 	char *toy;
@@ -477,7 +482,8 @@ static inline void model_note(void *ctx, int from, enum stream_note note,
 		fprintf(stderr, "%10.3f note %d of end %d\n",
 			(double)(m->now_us - MODEL_START_US) / 1000, (int)note,
 			from);
-	if (note == STREAM_ALIEN || note == STREAM_BROKEN)
+	if (note == STREAM_ALIEN || note == STREAM_BROKEN ||
+	    note == STREAM_UNSEEN)
 		m->plain = true;
 	/* If there is no room for what became of a message, it passes */
 	if (note == STREAM_NO_MEMORY && m->fresh == from &&
@@ -661,6 +667,10 @@ static inline void model_send(void *ctx, int from, const struct segment *seg)
 	path.tuple.dst = (struct endpoint){ addr_from_v4(&a[!from]), 5060 };
 	if (m->env.dry && !m->stream.changed && !m->wild)
 		model_fail(m, "own packet although dry");
+	if (m->plan.narrow && seg->data.len > 536) {
+		stream_narrow(&m->stream, from);
+		return;
+	}
 	if (seg->data.len > 65000)
 		model_fail(m, "own packet of %zu bytes", seg->data.len);
 	m->own++;
@@ -697,10 +707,35 @@ static inline void model_arrived(struct model *m, int from,
 		back->edge = edge;
 }
 
+/* The application ends it */
+static inline void model_kill(struct model *m, struct end *e)
+{
+	struct segment seg = { .seq = end_seq(e, e->max),
+			       .ack = e->peer_isn + (uint32_t)e->rcv,
+			       .flags = TH_RST | TH_ACK };
+
+	e->was_reset = true;
+	model_emit(m, e, &seg);
+}
+
 /* Modes that change with time */
 static inline void model_modes(struct model *m)
 {
 	const struct plan *p = &m->plan;
+
+	if (p->plain_at && m->steps == p->plain_at && m->stream.half[0].begun) {
+		m->plain = true;
+		stream_plain(&m->stream, &m->env);
+	}
+	if (p->abort_at && m->steps == p->abort_at) {
+		m->killed = p->dying >= 0 || m->stream.changed;
+		if (p->dying >= 0)
+			model_kill(m, &m->end[p->dying]);
+		else
+			stream_abort(&m->stream, &m->env);
+	}
+	if (m->steps % 64 == 0)
+		stream_rest(&m->stream, &m->memory);
 
 	m->env.dry = m->steps >= p->dry_at && m->steps < p->wet_at;
 	if (!m->present && m->steps >= p->adopt_at) {
@@ -828,6 +863,16 @@ static inline uint64_t model_due(struct model *m)
 	return due;
 }
 
+/* RFC 9293 3.10.7.1 */
+static inline void model_refuse(struct model *m, struct end *e,
+				const struct segment *seg)
+{
+	struct segment rst = { .seq = seg->ack, .flags = TH_RST };
+
+	if (seg->flags & TH_ACK)
+		model_emit(m, e, &rst);
+}
+
 static inline void model_deliver(struct model *m)
 {
 	struct parcel *p = model_pop(m);
@@ -843,6 +888,8 @@ static inline void model_deliver(struct model *m)
 		e->now_us = m->now_us;
 		if (!e->was_reset)
 			end_input(e, &seg);
+		else if (!(seg.flags & TH_RST))
+			model_refuse(m, e, &seg);
 	}
 	free(p);
 }
@@ -897,7 +944,8 @@ static inline void check_arrived(const struct model *m, int from)
 
 static inline bool model_is_calm(const struct model *m)
 {
-	return !m->plan.loss_pm && !m->plan.late_pm && !m->plan.twice_pm;
+	return !m->plan.loss_pm && !m->plan.late_pm && !m->plan.twice_pm &&
+	       !m->plan.narrow && !m->killed;
 }
 
 static inline void check_calm(const struct model *m)
@@ -952,21 +1000,45 @@ static inline void model_free(struct model *m)
 	free(m->toy);
 }
 
+/* Nobody is left that speaks, or waits for an answer, of who had one to wait
+ * for
+ */
+static inline void check_killed(const struct model *m)
+{
+	bool over = m->stream.closed || stream_is_over(&m->stream);
+
+	if (m->wild || m->no_memory || m->plan.wild_pm || m->plan.raw)
+		return;
+	if (m->stream.changed && !over &&
+	    (!sender_is_done(&m->stream.half[0].out) ||
+	     !sender_is_done(&m->stream.half[1].out)))
+		model_fail(m, "it lives on");
+	for (int i = 0; i < 2; i++) {
+		const struct end *e = &m->end[i];
+
+		if (!e->was_reset && e->una != e->max)
+			model_fail(m, "end %d was not told", i);
+	}
+}
+
 /** model_run() - Until all has arrived */
 static inline void model_run(struct model *m)
 {
 	while (!model_over(m) && m->steps < m->most_steps) {
 		bool reset = m->end[0].was_reset || m->end[1].was_reset;
 
-		if (!m->wild && !m->no_memory && (reset || m->given_up))
+		if (!m->wild && !m->no_memory && !m->killed &&
+		    (reset || m->given_up))
 			model_fail(m, "it was reset");
 		if ((reset && m->wild) || !model_step(m))
 			break;
 		if (m->now_us > MODEL_START_US + 360000000000ull)
 			break;
 	}
+	if (m->killed && !model_over(m))
+		check_killed(m);
 	if (!model_over(m) && !m->wild && !m->no_memory && !m->plan.wild_pm &&
-	    !m->plan.raw)
+	    !m->plan.raw && !m->killed)
 		model_fail(m,
 			   "no progress: sent %llu/%zu and %llu/%zu, acked "
 			   "%llu and %llu",

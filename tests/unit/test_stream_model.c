@@ -2,7 +2,7 @@
 /*
  * Random connections through the model of tcpmodel.h.
  *
- *	SIPALG_MODEL_STEPS=N	packets in all (default 1500000)
+ *	SIPALG_MODEL_STEPS=N	packets in all (default 4000000)
  *	SIPALG_MODEL_SEED=N	this run only
  *	SIPALG_MODEL_FIRST=N	runs from this one on
  *	SIPALG_MODEL_LAST=N	up to this one
@@ -169,6 +169,25 @@ static void arrange_adopt(struct model *m)
 	}
 }
 
+/* Reading ends by order; our own packets are too long */
+static void arrange_plain(struct model *m)
+{
+	arrange_random(m);
+	m->plan.name = "plain";
+	m->plan.plain_at = 1 + choose(&m->choice, 300);
+	m->plan.narrow = choose(&m->choice, 2);
+}
+
+/* Somebody ends it */
+static void arrange_killed(struct model *m)
+{
+	arrange_random(m);
+	m->plan.name = "killed";
+	m->plan.abort_at = 4 + choose(&m->choice, 300);
+	m->plan.dying = (int)choose(&m->choice, 3) - 1;
+	m->most_steps = 200000;
+}
+
 /* Too little memory: nothing is promised but that nothing breaks */
 static void arrange_poor(struct model *m)
 {
@@ -206,6 +225,12 @@ static void arrange(struct model *m)
 	case 7:
 		arrange_wild(m);
 		break;
+	case 8:
+		arrange_plain(m);
+		break;
+	case 9:
+		arrange_killed(m);
+		break;
 	default:
 		arrange_random(m);
 	}
@@ -213,7 +238,7 @@ static void arrange(struct model *m)
 
 static void test_random(void **state)
 {
-	uint64_t steps = setting("SIPALG_MODEL_STEPS", 1500000), done = 0;
+	uint64_t steps = setting("SIPALG_MODEL_STEPS", 4000000), done = 0;
 	uint64_t seed = setting("SIPALG_MODEL_SEED", 0), own = 0;
 	uint64_t last = setting("SIPALG_MODEL_LAST", UINT64_MAX);
 
