@@ -130,6 +130,9 @@ void sender_narrow(struct sender *s);
 /** sender_repeat() - Send again what has been under way longest */
 void sender_repeat(struct sender *s);
 
+/** sender_payload() - Most data of a segment with @options bytes of options */
+uint32_t sender_payload(const struct sender *s, size_t options);
+
 /**
  * sender_next() - The next segment that may be sent now
  * @options:	Bytes of options it will have

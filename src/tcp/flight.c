@@ -96,12 +96,28 @@ void flight_lose(struct flight *f, bool latest)
 		worst->lost = true;
 }
 
+/* Lost segments that touch may be cut anew */
+static void merge(struct flight *f)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 1; i < f->count; i++) {
+		if (f->sent[n].lost && f->sent[i].lost)
+			f->sent[n].bytes.end = f->sent[i].bytes.end;
+		else
+			f->sent[++n] = f->sent[i];
+	}
+	if (f->count)
+		f->count = n + 1;
+}
+
 void flight_lose_all(struct flight *f)
 {
 	for (unsigned int i = 0; i < f->count; i++) {
 		f->sent[i].lost = true;
 		f->sent[i].sacked = false;
 	}
+	merge(f);
 }
 
 /* Cut a segment that has become too long in two; false if there is no room */
@@ -119,6 +135,8 @@ static bool cut(struct flight *f, unsigned int i, uint32_t len)
 
 bool flight_resend(struct flight *f, uint32_t most, struct range *bytes)
 {
+	if (f->count == FLIGHT_MAX)
+		merge(f);
 	for (unsigned int i = 0; i < f->count; i++) {
 		struct flight_segment *sent = &f->sent[i];
 

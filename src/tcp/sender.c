@@ -97,7 +97,7 @@ static struct span bytes_at(const struct sender *s, struct range r)
 			      r.end - r.first };
 }
 
-static uint32_t payload(const struct sender *s, size_t options)
+uint32_t sender_payload(const struct sender *s, size_t options)
 {
 	return s->mss > options + 8 ? s->mss - (uint32_t)options : 8;
 }
@@ -138,7 +138,7 @@ static bool next_again(struct sender *s, size_t options, struct segment *seg)
 	struct range r;
 
 	if ((!s->urgent && !cwnd_left(s)) ||
-	    !flight_resend(&s->flight, payload(s, options), &r))
+	    !flight_resend(&s->flight, sender_payload(s, options), &r))
 		return false;
 	s->urgent = false;
 	s->timed_ms = 0; /* Karn: which one is acknowledged? */
@@ -149,7 +149,7 @@ static bool next_again(struct sender *s, size_t options, struct segment *seg)
 static bool next_new(struct sender *s, size_t options, struct segment *seg,
 		     uint64_t now_ms)
 {
-	uint32_t limit = seq_min(s->edge, s->nxt + payload(s, options));
+	uint32_t limit = seq_min(s->edge, s->nxt + sender_payload(s, options));
 	struct range r = { s->nxt, s->end + s->fin };
 	bool fits;
 
@@ -444,7 +444,9 @@ void sender_narrow(struct sender *s)
 /* Nothing has come for too long: all is sent again, slowly */
 static void expire(struct sender *s)
 {
-	s->retries++;
+	/* Where older bytes are missing, others repeat them, and give up */
+	if (!seq_before(s->una, s->first))
+		s->retries++;
 	if (s->backoff < BACKOFF_MAX)
 		s->backoff++;
 	if (!s->flight.count) {

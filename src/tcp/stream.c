@@ -810,15 +810,26 @@ static void send_elder(struct stream *s, const struct stream_env *env, int from,
 {
 	const struct half *h = &s->half[from];
 	int32_t len = seq_diff(h->first, in->seq);
-	struct segment seg = { .seq = in->seq,
-			       .flags = TH_PUSH,
-			       .data = in->data };
+	struct span rest = in->data;
 
-	if (!s->changed || !h->elder || len <= 0 || !in->data.len)
+	if (!s->changed || !h->elder || len <= 0)
 		return;
-	if (seg.data.len > (size_t)len)
-		seg.data.len = (size_t)len;
-	send_own(s, env, from, &seg);
+	if (rest.len > (size_t)len)
+		rest.len = (size_t)len;
+	while (rest.len) {
+		size_t most = sender_payload(&h->out, STAMP_LEN);
+		struct segment seg = {
+			.seq = h->first -
+			       (uint32_t)(len - (rest.ptr - in->data.ptr)),
+			.flags = TH_PUSH,
+			.data = rest,
+		};
+
+		if (rest.len > most)
+			seg.data.len = most;
+		rest = span_between(span_end(seg.data), span_end(rest));
+		send_own(s, env, from, &seg);
+	}
 }
 
 /* Bytes that wait for the rest of their message, or for what is missing */
@@ -1024,16 +1035,18 @@ static enum stream_verdict reset(struct stream *s, const struct stream_env *env,
 	return STREAM_DROP;
 }
 
-/* Who still sends has not heard of the end: RFC 9293 3.10.7.1 */
-static enum stream_verdict refuse(struct stream *s,
-				  const struct stream_env *env, int from,
+/* Who still sends has not heard of the end: RFC 9293 3.10.7.1. A SYN passes, so
+ * what refuses it does
+ */
+static enum stream_verdict refuse(const struct stream_env *env, int from,
 				  const struct segment *in)
 {
 	struct segment seg = { .seq = in->ack, .flags = TH_RST };
 
-	if (in->flags & TH_ACK && !(in->flags & TH_RST))
+	if (in->flags & TH_RST)
+		return STREAM_PASS;
+	if (in->flags & TH_ACK)
 		env->ops->send(env->ctx, !from, &seg);
-	(void)s;
 	return STREAM_DROP;
 }
 
@@ -1120,7 +1133,7 @@ enum stream_verdict stream_segment(struct stream *s,
 	if (s->sealed)
 		return STREAM_PASS;
 	if (s->closed)
-		return refuse(s, env, from, in);
+		return refuse(env, from, in);
 	if (in->flags & TH_RST)
 		return reset(s, env, from, in, out);
 	if (env->offline) {
