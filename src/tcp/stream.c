@@ -712,8 +712,10 @@ static void shape(struct stream *s, int from, const struct segment *in,
 	out->window = window_of(back, out->ack, in->window, s->wscale[from]);
 	out->flags |= in->flags & (TH_ACK | 0xc0); /* ECE, CWR */
 	/* Older than what was said by us, it would be refused: RFC 7323 5 */
-	if (in->stamped)
+	if (in->stamped) {
 		out->ts_val = s->half[from].ts_val;
+		out->ts_ecr = in->ts_ecr;
+	}
 	out->sacks = 0;
 	if (back->reading)
 		out->sacks = receiver_sacks(&back->in, out->sack, in->sacks);

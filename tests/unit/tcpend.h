@@ -110,7 +110,7 @@ struct end {
 	char *got;
 	size_t got_cap;
 
-	uint64_t timeouts, fast, probes, paws, segments;
+	uint64_t timeouts, fast, probes, paws, bad_echo, segments;
 	void (*emit)(void *ctx, struct end *e, const struct segment *seg);
 	void (*fail)(void *ctx, const char *why);
 	void *ctx;
@@ -542,6 +542,10 @@ static inline void end_input(struct end *e, const struct segment *seg)
 		end_ack(e);
 		return;
 	}
+	/* RFC 7323 3.2: what it echoes has been said */
+	if (e->stamps && seg->stamped &&
+	    end_stamp(e) - seg->ts_ecr > (uint32_t)(e->now_us / 1000))
+		e->bad_echo++;
 	/* RFC 9293 3.10.7.4, first: old, or beyond the window */
 	if (off < -(int32_t)segment_len(seg) || (int64_t)at < 0 ||
 	    (off < 0 && off + (int32_t)segment_len(seg) <= 0) ||

@@ -979,6 +979,8 @@ static inline void model_finish(struct model *m)
 		check_arrived(m, 1);
 		if (m->end[0].was_reset || m->end[1].was_reset)
 			model_fail(m, "an end was reset");
+		if (m->end[0].bad_echo || m->end[1].bad_echo)
+			model_fail(m, "a timestamp that nobody has sent");
 		if (model_is_calm(m))
 			check_calm(m);
 	}

@@ -1116,8 +1116,11 @@ static void test_timestamps(void **state)
 	in = say(0, 3, 0, "ITE sip:a SIP/2.0\r\n\r\n");
 	in.stamped = true;
 	in.ts_val = 0xfffffff8;
+	in.ts_ecr = 500;
 	assert_int_equal(give(0, in), STREAM_REPLACE);
+	assert_true(out.data.len > 0);
 	assert_int_equal(out.ts_val, 5);
+	assert_int_equal(out.ts_ecr, 500);
 	/* Segments of our own have room for them */
 	for (unsigned int i = 0; i < owns; i++)
 		assert_true(own[i].seg.data.len <= MSS - 12);
