@@ -22,8 +22,16 @@ static struct span skip_blank(struct span s)
  */
 static const char *find_bare(struct span s, char stop, bool angles)
 {
+	const char *first = span_chr(s, stop);
 	bool quoted = false, inside = false;
+	struct span before;
 
+	if (!first)
+		return span_end(s);
+	/* Nearly always nothing stands before it that could hide it */
+	before = span_between(s.ptr, first);
+	if (!span_chr(before, '"') && (!angles || !span_chr(before, '<')))
+		return first;
 	for (const char *p = s.ptr; p < span_end(s); p++) {
 		if (quoted) {
 			if (*p == '\\' && p + 1 < span_end(s))
@@ -108,6 +116,13 @@ struct span field_param(struct span params, struct span name)
 	return (struct span){ 0 };
 }
 
+/* Letters, digits, '-' and '.': RFC 3261 25.1, hostname and IPv4address */
+static bool is_host_char(char c)
+{
+	return (c >= '0' && c <= '9') || c == '.' || c == '-' ||
+	       ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
+
 /* Read "host" or "host:port" at the start of @s; @end is set behind it */
 static bool parse_hostport(struct span s, const char *end_chars,
 			   struct hostport *hp, const char **end)
@@ -123,8 +138,9 @@ static bool parse_hostport(struct span s, const char *end_chars,
 			return false;
 		p++;
 	} else {
-		while (p < span_end(s) && *p != ':' && !is_blank(*p) &&
-		       !strchr(end_chars, *p))
+		while (p < span_end(s) &&
+		       (is_host_char(*p) ||
+			(*p != ':' && !is_blank(*p) && !strchr(end_chars, *p))))
 			p++;
 	}
 	hp->host = span_between(s.ptr, p);

@@ -59,6 +59,16 @@ enum sip_method sip_method_from(struct span name)
 	return SIP_UNKNOWN;
 }
 
+/* The first of those that begin with a letter; they stand in that order */
+static const uint8_t first_name[32] = {
+	['c' & 31] = SIP_CALL_ID,      ['d' & 31] = SIP_DIVERSION,
+	['e' & 31] = SIP_EXPIRES,      ['f' & 31] = SIP_FROM,
+	['h' & 31] = SIP_HISTORY_INFO, ['p' & 31] = SIP_P_ASSERTED_IDENTITY,
+	['r' & 31] = SIP_RECORD_ROUTE, ['s' & 31] = SIP_SESSION_EXPIRES,
+	['t' & 31] = SIP_TO,	       ['u' & 31] = SIP_USER_AGENT,
+	['v' & 31] = SIP_VIA,
+};
+
 static enum sip_header header_from(struct span name)
 {
 	if (name.len == 1) {
@@ -68,12 +78,13 @@ static enum sip_header header_from(struct span name)
 		}
 		return SIP_OTHER;
 	}
-	for (unsigned int i = 1; i < SIP_HEADERS; i++) {
-		const struct span *known = &header_names[i].name;
-
-		if (name.len == known->len &&
-		    (name.ptr[0] | 0x20) == (known->ptr[0] | 0x20) &&
-		    span_case_eq(name, *known))
+	if (!name.len)
+		return SIP_OTHER;
+	for (unsigned int i = first_name[name.ptr[0] & 31];
+	     i && i < SIP_HEADERS &&
+	     (name.ptr[0] | 0x20) == (header_names[i].name.ptr[0] | 0x20);
+	     i++) {
+		if (span_case_eq(name, header_names[i].name))
 			return (enum sip_header)i;
 	}
 	return SIP_OTHER;
