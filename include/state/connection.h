@@ -45,21 +45,24 @@ enum connection_kind {
  * @path:	For packets of our own, by the end in whose name they go
  * @repeat:	Runs while bytes of ours are not acknowledged
  * @life:	When it is to be looked after, at the latest
+ * @used_ms, @placed_ms: Its last packet; when it went to the end of its list
  * @kind:	Which list it is in
  * @answered:	End 1 has been heard
  * @refused:	Its ends are to be told that it cannot go on: connection_adopt()
  * @holds:	Bytes of an unfinished message wait in it
  */
 struct connection {
-	struct tuple lan, wan;
-	struct stream stream;
-	struct segment_path path[2];
-	struct timer repeat, life;
-	uint64_t used_ms;
+	UT_hash_handle by_lan; /* beside its key: a cache line less */
+	struct tuple lan;
+	UT_hash_handle by_wan;
+	struct tuple wan;
+	uint64_t used_ms, placed_ms;
 	enum connection_kind kind;
 	bool answered, refused, holds;
-	UT_hash_handle by_lan, by_wan;
+	struct segment_path path[2];
+	struct timer repeat, life;
 	struct connection *prev, *next, *holds_prev, *holds_next;
+	struct stream stream;
 };
 
 /**
@@ -76,7 +79,7 @@ struct connection {
  *
  * @holding:	Those that hold bytes, in the order in which they began to
  *
- * The lists are in order of last use, the oldest first.
+ * The lists are in order of last use, to a second, the oldest first.
  */
 struct connections {
 	const struct conf *conf;

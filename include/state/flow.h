@@ -19,16 +19,19 @@ struct bindings;
  * @map:	The mapping of @lan.src; its public end may differ from @wan.dst
  *		where another NAT rule chose for this flow
  * @sure_until_ms: Until then the kernel has it for certain
+ * @touched_ms:	When its last packet was, to a second
  * @fixed:	Its timeout is fixed: packets do not prolong it
  * @peer:	Of a TCP connection: the inside host has said something to it
  */
 struct flow {
-	struct tuple lan, wan;
+	UT_hash_handle by_lan; /* beside its key: a cache line less */
+	struct tuple lan;
+	UT_hash_handle by_wan;
+	struct tuple wan;
 	struct mapping *map;
-	uint64_t sure_until_ms;
+	uint64_t sure_until_ms, touched_ms;
 	bool fixed;
 	struct peer *peer;
-	UT_hash_handle by_lan, by_wan;
 	struct flow *prev, *next;
 };
 

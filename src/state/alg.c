@@ -64,7 +64,10 @@ static void add_views(struct alg *alg, struct arrival *in, struct flow *flow,
 	if (!flow)
 		return;
 	add_view(alg, in, flow, outbound);
-	flow = outbound ? flow_find(&alg->bindings, t, NAT_SIDE_WAN) : NULL;
+	/* Both ends are translated in a hairpin only */
+	if (!outbound || endpoint_eq(&flow->lan.dst, &flow->wan.src))
+		return;
+	flow = flow_find(&alg->bindings, t, NAT_SIDE_WAN);
 	if (flow)
 		add_view(alg, in, flow, false);
 }

@@ -24,6 +24,8 @@
 #define MEMORY_HIGH (MEMORY_MAX / 4 * 3)
 /* IANA "IP Parameters", IP time to live */
 #define TTL 64
+/* How exact the order of last use is */
+#define PLACE_MS 1000
 /* Connections relieved in one go */
 #define TRIES 64
 
@@ -197,16 +199,27 @@ static bool make_room(struct connections *all)
 	return true;
 }
 
-/* It was used: to the end of its list */
+static enum connection_kind kind_of(const struct connection *c)
+{
+	if (!c->answered)
+		return CONNECTION_OPENING;
+	if (c->stream.changed && !stream_is_over(&c->stream))
+		return CONNECTION_CHANGED;
+	return CONNECTION_PLAIN;
+}
+
+/* It was used: to the end of its list, but not with every packet, as each move
+ * touches two others
+ */
 static void place(struct connections *all, struct connection *c)
 {
+	enum connection_kind kind = kind_of(c);
+
+	if (kind == c->kind && c->used_ms < c->placed_ms + PLACE_MS)
+		return;
 	DL_DELETE(all->list[c->kind], c);
-	if (!c->answered)
-		c->kind = CONNECTION_OPENING;
-	else if (c->stream.changed && !stream_is_over(&c->stream))
-		c->kind = CONNECTION_CHANGED;
-	else
-		c->kind = CONNECTION_PLAIN;
+	c->kind = kind;
+	c->placed_ms = c->used_ms;
 	DL_APPEND(all->list[c->kind], c);
 }
 
@@ -222,7 +235,7 @@ struct connection *connection_open(struct connections *all,
 	if (!c)
 		return NULL;
 	c->lan = *lan;
-	c->used_ms = now_ms;
+	c->used_ms = c->placed_ms = now_ms;
 	c->path[0].ttl = c->path[1].ttl = IPDEFTTL;
 	c->repeat.fire = on_repeat;
 	c->life.fire = on_life;

@@ -12,6 +12,8 @@
 #define CLASH_TRIES 8
 /* A flow that the kernel has dropped is forgotten after so long */
 #define FORGET_MS 300000
+/* How exact the order of last use is */
+#define TOUCH_MS 1000
 /* Flows looked at in one go */
 #define AGE_STEP 512
 
@@ -45,12 +47,17 @@ static uint32_t idle_s(const struct bindings *b, uint8_t proto, bool answered)
 	return b->nat->ops->idle_s(b->nat->ctx, proto, answered);
 }
 
-/* A packet passes: the kernel prolongs the entry, unless its time is fixed */
+/* A packet passes: the kernel prolongs the entry, unless its time is fixed. Not
+ * each is noted: moving up in lists touches their neighbours
+ */
 static void flow_touch(struct bindings *b, struct flow *flow, uint64_t now_ms)
 {
 	uint8_t proto = flow->lan.proto;
 	uint64_t idle_ms = idle_s(b, proto, proto == IPPROTO_TCP) * 1000ull;
 
+	if (now_ms < flow->touched_ms + TOUCH_MS)
+		return;
+	flow->touched_ms = now_ms;
 	if (!flow->fixed && idle_ms)
 		flow->sure_until_ms = now_ms + idle_ms - 1;
 	DL_DELETE(b->flows, flow);
