@@ -70,6 +70,8 @@ static bool unfold(char *buf, size_t cap, struct span text)
 	if (text.len >= cap || span_chr(text, '\0'))
 		return false;
 	span_copy(buf, cap, text);
+	if (!span_chr(text, '\n') && !span_chr(text, '\r'))
+		return true;
 	for (char *p = buf; *p; p++) {
 		if (*p == '\r' || *p == '\n')
 			*p = ' ';

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/addr.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -80,6 +81,38 @@ static void test_parse_refuses(void **state)
 	assert_int_equal(addr_parse((struct span){ "1.2.3.4\0x", 9 }, &a),
 			 -EINVAL);
 	assert_int_equal(addr_parse((struct span){ 0 }, &a), -EINVAL);
+}
+
+/* Quads are read by our own code: it takes what inet_pton() takes */
+static void test_parse_as_inet_pton(void **state)
+{
+	static const char letters[] = "0012259.....9:a ";
+	unsigned int taken = 0, seed = 1;
+
+	(void)state;
+	for (int i = 0; i < 2000000; i++) {
+		char text[16];
+		uint8_t bytes[4];
+		struct addr a;
+		size_t len;
+		bool is_v4;
+
+		seed = seed * 1103515245u + 12345u;
+		len = 5 + (seed >> 16) % 10;
+		for (size_t j = 0; j < len; j++) {
+			seed = seed * 1103515245u + 12345u;
+			text[j] = letters[(seed >> 16) % 16];
+		}
+		text[len] = '\0';
+		is_v4 = inet_pton(AF_INET, text, bytes) == 1;
+		if (is_v4 !=
+		    (!addr_parse(span_from_str(text), &a) && addr_is_v4(&a)))
+			fail_msg("'%s'", text);
+		if (is_v4)
+			assert_memory_equal(addr_bytes(&a, &len), bytes, 4);
+		taken += is_v4;
+	}
+	assert_in_range(taken, 1000, 1000000);
 }
 
 static void test_unset_is_not_zero_v4(void **state)
@@ -249,6 +282,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_and_format),
 		cmocka_unit_test(test_parse_refuses),
+		cmocka_unit_test(test_parse_as_inet_pton),
 		cmocka_unit_test(test_unset_is_not_zero_v4),
 		cmocka_unit_test(test_unicast),
 		cmocka_unit_test(test_wire_form),
