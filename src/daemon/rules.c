@@ -25,6 +25,12 @@
  * together, so it is there as well, unless somebody flushed one chain alone;
  * hence the order: SIP without the last jump is better than no SIP. (The
  * service's sipalgd-rules looks at each.)
+ *
+ * Every packet between inside and outside walks through here, media too. What
+ * iptables-nft makes native expressions of (--dport, --sport, interfaces,
+ *marks) costs a third of an xtables match (multiport, comment): ports are
+ *written so where they are one range, and what is in chains of ours bears no
+ *comment.
  */
 #include "daemon/rules.h"
 
@@ -39,10 +45,11 @@
 #define MULTIPORT_MAX 15
 
 /* Which packets go to the queue: a row more is a rule more, or one for each
- * protocol
+ * protocol. @side: of the ports, 'd'estination or 's'ource
  */
 struct row {
-	const char *chain, *extra, *match;
+	const char *chain, *extra;
+	char side;
 	size_t ports;
 	const char *reason;
 };
@@ -50,24 +57,24 @@ struct row {
 static const char *const sip_protocols[] = { "udp", "tcp" };
 
 static const struct row rows[] = {
-	{ "SIPALGD-LAN", "", "--ports", offsetof(struct conf, sip.ports),
-	  "phones, to a SIP port or from one" },
-	{ "SIPALGD-LAN", "", "--sports",
-	  offsetof(struct conf, sip.signalling_ports),
+	{ "SIPALGD-LAN", "", 'd', offsetof(struct conf, sip.ports),
+	  "phones, to a SIP port" },
+	{ "SIPALGD-LAN", "", 's', offsetof(struct conf, sip.ports),
+	  "phones, from a SIP port" },
+	{ "SIPALGD-LAN", "", 's', offsetof(struct conf, sip.signalling_ports),
 	  "phones that answer to a port that is no SIP port" },
-	{ "SIPALGD-LAN", "-m addrtype --dst-type LOCAL ", "--dports",
+	{ "SIPALGD-LAN", " -m addrtype --dst-type LOCAL", 'd',
 	  offsetof(struct conf, sip.signalling_ports),
 	  "phones to each other, at their public ports" },
-	{ "SIPALGD-WAN", "", "--dports",
-	  offsetof(struct conf, sip.signalling_ports),
+	{ "SIPALGD-WAN", "", 'd', offsetof(struct conf, sip.signalling_ports),
 	  "to phones, at the ports that this daemon gave them" },
-	{ "SIPALGD-WAN", "", "--sports", offsetof(struct conf, sip.ports),
+	{ "SIPALGD-WAN", "", 's', offsetof(struct conf, sip.ports),
 	  "to phones, at ports that MASQUERADE gave them before it ran" },
 };
 
 /* Those of the mangle table, for each outside interface */
 static const struct row media_row = {
-	"SIPALGD-MEDIA", "-m conntrack --ctstate NEW ", "--dports",
+	"SIPALGD-MEDIA", " -m conntrack --ctstate NEW", 'd',
 	offsetof(struct conf, media.rtp_ports),
 	"media from sources that nobody announced (media.source)"
 };
@@ -111,7 +118,7 @@ static void print_sip_chains(FILE *out)
 /* Contents of the chain SIPALGD: who goes where */
 static void print_dispatch(const struct conf *conf, FILE *out)
 {
-	fprintf(out, "-A SIPALGD -m mark --mark 0x%x/0x%x " OURS " -j RETURN\n",
+	fprintf(out, "-A SIPALGD -m mark --mark 0x%x/0x%x -j RETURN\n",
 		MARK_OWN, MARK_OWN_MASK);
 	for (size_t i = 0; i < COUNT(directions); i++) {
 		const struct conf_names *list =
@@ -119,15 +126,18 @@ static void print_dispatch(const struct conf *conf, FILE *out)
 				       directions[i].names);
 
 		for (unsigned int k = 0; k < list->count; k++)
-			fprintf(out, "-A SIPALGD -i %s " OURS " -j %s\n",
-				list->name[k], directions[i].chain);
+			fprintf(out, "-A SIPALGD -i %s -j %s\n", list->name[k],
+				directions[i].chain);
 	}
 }
 
-static void print_queue(const struct conf *conf, FILE *out)
+static void print_queue(const struct conf *conf, const struct row *row,
+			FILE *out)
 {
 	unsigned int first = conf->queue.number;
 
+	/* Behind the ports, which decide for nearly all packets */
+	fputs(row->extra, out);
 	if (conf->queue.count == 1)
 		fprintf(out, " -j NFQUEUE --queue-num %u --queue-bypass\n",
 			first);
@@ -149,20 +159,20 @@ static void print_row(const struct conf *conf, const struct row *row,
 		unsigned int need = is_range ? 2 : 1;
 
 		if (i && places + need > MULTIPORT_MAX) {
-			print_queue(conf, out);
+			print_queue(conf, row, out);
 			places = 0;
 		}
 		if (!places)
-			fprintf(out,
-				"-A %s %s%s-p %s " OURS " -m multiport %s ",
-				row->chain, before, row->extra, protocol,
-				row->match);
+			fprintf(out, "-A %s %s-p %s %s--%cport%s ", row->chain,
+				before, protocol,
+				p->count > 1 ? "-m multiport " : "", row->side,
+				p->count > 1 ? "s" : "");
 		fprintf(out, "%s%u", places ? "," : "", p->range[i].first);
 		if (is_range)
 			fprintf(out, ":%u", p->range[i].last);
 		places += need;
 	}
-	print_queue(conf, out);
+	print_queue(conf, row, out);
 }
 
 static bool has_media(const struct conf *conf)
@@ -185,8 +195,7 @@ static void print_own(const struct conf *conf, FILE *out)
 {
 	(void)conf;
 	fprintf(out,
-		"-A SIPALGD-OUT -m mark --mark 0x%x/0x%x " OURS
-		" -j CT --notrack\n",
+		"-A SIPALGD-OUT -m mark --mark 0x%x/0x%x -j CT --notrack\n",
 		MARK_OWN, MARK_OWN_MASK);
 }
 

@@ -108,8 +108,8 @@ static void test_multiport_limit(void **state)
 	unsigned int rules = 0, ports = 0;
 
 	(void)state;
-	for (const char *p = text; (p = strstr(p, " --ports ")); p++) {
-		unsigned int n = places(p + strlen(" --ports "));
+	for (const char *p = text; (p = strstr(p, " --dports ")); p++) {
+		unsigned int n = places(p + strlen(" --dports "));
 
 		assert_in_range(n, 1, 15);
 		rules++;
@@ -123,7 +123,8 @@ static void test_multiport_limit(void **state)
 /* A range must not be torn apart where the first rule has one place left */
 static void test_range_at_the_limit(void **state)
 {
-	static const char want[] = " --ports 1,2,3,4,5,6,7,8,9,10,11,12,13,14 ";
+	static const char want[] =
+		" --dports 1,2,3,4,5,6,7,8,9,10,11,12,13,14 ";
 	struct conf conf;
 	char *text = NULL;
 	size_t len;
@@ -138,7 +139,7 @@ static void test_range_at_the_limit(void **state)
 	assert_int_equal(rules_print(&conf, RULES_IP4, out), 0);
 	fclose(out);
 	assert_non_null(strstr(text, want));
-	assert_non_null(strstr(text, " --ports 20:30 "));
+	assert_non_null(strstr(text, " --dports 20:30 "));
 	free(text);
 }
 

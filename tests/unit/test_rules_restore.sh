@@ -35,17 +35,17 @@ loads() { # FAMILY TABLES HOST
 	foreign "$3"
 	apply "plain.$1" || fail "$tables: first time"
 	jumps
-	wants 5 '-p udp .*NFQUEUE --queue-num 5060 --queue-bypass'
-	wants 5 '-p tcp .*NFQUEUE --queue-num 5060 --queue-bypass'
+	wants 6 '-p udp .*NFQUEUE --queue-num 5060 --queue-bypass'
+	wants 6 '-p tcp .*NFQUEUE --queue-num 5060 --queue-bypass'
 	[ "$("$tables-save" -t raw | grep -n -e '^-A PREROUTING' |
 		tail -1 | grep -c SIPALGD)" = 1 ] || fail "$tables: not last"
 
 	# Again, and another configuration: new rules, one jump
 	apply "plain.$1" 2>/dev/null
-	wants 10 'NFQUEUE'
+	wants 12 'NFQUEUE'
 	apply "full.$1" 2>/dev/null
 	jumps
-	wants 14 'NFQUEUE --queue-balance 100:103 --queue-bypass'
+	wants 18 'NFQUEUE --queue-balance 100:103 --queue-bypass'
 	wants 0 'queue-num'
 	wants 2 '-j SIPALGD-WAN'
 

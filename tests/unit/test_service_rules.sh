@@ -52,12 +52,12 @@ quietly() {
 
 SIPALGD_CONF=$vectors/plain.conf
 quietly apply			# start
-wants 10 'queue-num 5060'
+wants 12 'queue-num 5060'
 jumps
 SIPALGD_CONF=$vectors/full.conf
 "$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
 wants 0 'queue-num'
-wants 14 'queue-balance 100:103'
+wants 18 'queue-balance 100:103'
 jumps
 for chain in PREROUTING OUTPUT; do	# what somebody flushed comes back
 	for t in $tables; do "$t" -t raw -F $chain; done
@@ -70,7 +70,7 @@ SIPALGD_CONF=$vectors/media.conf
 quietly apply
 quietly apply
 for t in $tables; do
-	n=$("$t-save" -t mangle | grep -c 'ctstate NEW .*--dports 20000:20999')
+	n=$("$t-save" -t mangle | grep -c 'dport 20000:20999 .*ctstate NEW')
 	[ "$n" = 2 ] || fail "$t: $n media rules"
 	n=$("$t-save" -t mangle | grep -c -e '-A PREROUTING .*SIPALGD-MEDIA')
 	[ "$n" = 1 ] || fail "$t: $n media jumps"
@@ -84,7 +84,7 @@ done
 # A broken file at reload leaves the rules as they were; a stop still works
 SIPALGD_CONF=$vectors/remove
 "$script" apply >"$tmp" 2>&1 && fail "a broken configuration was applied"
-wants 14 'queue-balance 100:103'
+wants 18 'queue-balance 100:103'
 quietly remove
 wants 0 SIPALGD
 quietly remove
