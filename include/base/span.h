@@ -104,7 +104,11 @@ size_t span_copy(char *buf, size_t cap, struct span s);
  */
 char *span_dup(struct span s, size_t most);
 
-/** span_hash() - FNV-1a over the bytes, going on from @seed (0 to begin) */
+/**
+ * span_hash() - A hash of the bytes and of @seed
+ *
+ * For tables in memory: it depends on the machine's byte order.
+ */
 uint32_t span_hash(struct span s, uint32_t seed);
 
 #endif

@@ -63,11 +63,26 @@ char *span_dup(struct span s, size_t most)
 	return copy;
 }
 
+/* One step of a multiplicative hash: the high bits are the good ones, and the
+ * next step begins with all of them
+ */
+static uint64_t mix(uint64_t h, uint64_t word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 32;
+}
+
 uint32_t span_hash(struct span s, uint32_t seed)
 {
-	uint32_t h = seed ? seed : 2166136261u;
+	uint64_t h = mix(seed + 1ull, s.len), word = 0;
 
-	for (size_t i = 0; i < s.len; i++)
-		h = (h ^ (uint8_t)s.ptr[i]) * 16777619u;
-	return h;
+	for (; s.len >= sizeof(word); s.len -= sizeof(word)) {
+		memcpy(&word, s.ptr, sizeof(word));
+		h = mix(h, word);
+		s.ptr += sizeof(word);
+	}
+	word = 0;
+	if (s.len)
+		memcpy(&word, s.ptr, s.len);
+	return (uint32_t)mix(h, word);
 }

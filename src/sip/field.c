@@ -116,16 +116,17 @@ struct span field_param(struct span params, struct span name)
 	return (struct span){ 0 };
 }
 
-/* Letters, digits, '-' and '.': RFC 3261 25.1, hostname and IPv4address */
-static bool is_host_char(char c)
-{
-	return (c >= '0' && c <= '9') || c == '.' || c == '-' ||
-	       ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
+/* What ends a host, where it stands in a URI or in Via. A table, as each byte
+ * of each host is looked up
+ */
+static const bool ends_host[256] = {
+	[':'] = true,  [';'] = true,  ['?'] = true,
+	[','] = true,  [' '] = true,  ['\t'] = true,
+	['\r'] = true, ['\n'] = true, ['\0'] = true,
+};
 
 /* Read "host" or "host:port" at the start of @s; @end is set behind it */
-static bool parse_hostport(struct span s, const char *end_chars,
-			   struct hostport *hp, const char **end)
+static bool parse_hostport(struct span s, struct hostport *hp, const char **end)
 {
 	struct span rest, digits;
 	const char *p = s.ptr;
@@ -138,9 +139,7 @@ static bool parse_hostport(struct span s, const char *end_chars,
 			return false;
 		p++;
 	} else {
-		while (p < span_end(s) &&
-		       (is_host_char(*p) ||
-			(*p != ':' && !is_blank(*p) && !strchr(end_chars, *p))))
+		while (p < span_end(s) && !ends_host[(unsigned char)*p])
 			p++;
 	}
 	hp->host = span_between(s.ptr, p);
@@ -190,7 +189,7 @@ bool uri_hostport(struct span uri, struct hostport *hp)
 	 */
 	if (!rest.len || span_chr(rest, '@'))
 		return false;
-	if (!parse_hostport(rest, ";?,", hp, &end))
+	if (!parse_hostport(rest, hp, &end))
 		return false;
 	return end == span_end(rest) || *end == ';' || *end == '?';
 }
@@ -253,7 +252,7 @@ bool via_parse(struct span value, struct via *via)
 	const char *end;
 
 	if (!skip_protocol(&value) ||
-	    !parse_hostport(value, ";,", &via->sent_by, &end))
+	    !parse_hostport(value, &via->sent_by, &end))
 		return false;
 	params = skip_blank(span_between(end, span_end(value)));
 	if (params.len && params.ptr[0] != ';')

@@ -116,37 +116,7 @@ static bool read_uri(struct span uri, const struct hostport *hp)
 	return same;
 }
 
-/*
- * From and Contact of a phone are the same bytes in each of its messages: on
- * which both readers agreed once need not be read again. What @hp says follows
- * from the bytes, too.
- */
-#define AGREED_URIS 256
-#define AGREED_LEN 126
-
-static _Thread_local struct {
-	uint16_t len;
-	char text[AGREED_LEN];
-} agreed[AGREED_URIS];
-
-bool witness_uri(struct span uri, const struct hostport *hp)
-{
-	size_t slot = span_hash(uri, 0) % AGREED_URIS;
-	bool fits = uri.len && uri.len <= AGREED_LEN;
-	struct span known = { agreed[slot].text, agreed[slot].len };
-
-	if (fits && span_eq(known, uri))
-		return true;
-	if (!read_uri(uri, hp))
-		return false;
-	if (fits) {
-		memcpy(agreed[slot].text, uri.ptr, uri.len);
-		agreed[slot].len = (uint16_t)uri.len;
-	}
-	return true;
-}
-
-bool witness_via(struct span value, const struct via *via)
+static bool read_via(struct span value, const struct via *via)
 {
 	char text[WITNESS_TEXT];
 	osip_via_t *parsed;
@@ -159,6 +129,97 @@ bool witness_via(struct span value, const struct via *via)
 	osip_via_free(parsed);
 	arena_used = 0;
 	return same;
+}
+
+/*
+ * From, Contact and, but for its branch, Via of a phone are the same bytes in
+ * each of its messages: on which both readers agreed once need not be read
+ * again. What was found in them follows from the bytes, too.
+ */
+#define AGREED 1024
+#define AGREED_LEN 126
+
+/**
+ * struct agreed - Bytes that both readers understand alike
+ * @len:	0: none
+ */
+struct agreed {
+	uint16_t len;
+	char text[AGREED_LEN];
+};
+
+static _Thread_local struct agreed agreed[AGREED];
+
+/* A slot that has @text, or may take it; NULL if it is too long */
+static struct agreed *agreed_slot(struct span text)
+{
+	if (!text.len || text.len > AGREED_LEN)
+		return NULL;
+	return &agreed[span_hash(text, 0) % AGREED];
+}
+
+static bool has_agreed(const struct agreed *slot, struct span text)
+{
+	return slot && span_eq((struct span){ slot->text, slot->len }, text);
+}
+
+static void agree(struct agreed *slot, struct span text)
+{
+	if (!slot)
+		return;
+	memcpy(slot->text, text.ptr, text.len);
+	slot->len = (uint16_t)text.len;
+}
+
+bool witness_uri(struct span uri, const struct hostport *hp)
+{
+	struct agreed *slot = agreed_slot(uri);
+
+	if (has_agreed(slot, uri))
+		return true;
+	if (!read_uri(uri, hp))
+		return false;
+	agree(slot, uri);
+	return true;
+}
+
+static bool is_branch_char(char c)
+{
+	return (c >= '0' && c <= '9') ||
+	       ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '-' ||
+	       c == '.' || c == '_' || c == '+';
+}
+
+/* @value without its branch, in @buf; none if that may hold more than a name */
+static struct span without_branch(struct span value, struct span branch,
+				  char *buf)
+{
+	size_t before = branch.ptr ? (size_t)(branch.ptr - value.ptr) : 0;
+	size_t after = value.len - before - branch.len;
+
+	if (!branch.len || before + after > AGREED_LEN)
+		return (struct span){ 0 };
+	for (size_t i = 0; i < branch.len; i++) {
+		if (!is_branch_char(branch.ptr[i]))
+			return (struct span){ 0 };
+	}
+	memcpy(buf, value.ptr, before);
+	memcpy(buf + before, span_end(branch), after);
+	return (struct span){ buf, before + after };
+}
+
+bool witness_via(struct span value, const struct via *via)
+{
+	char buf[AGREED_LEN];
+	struct span text = without_branch(value, via->branch, buf);
+	struct agreed *slot = agreed_slot(text);
+
+	if (has_agreed(slot, text))
+		return true;
+	if (!read_via(value, via))
+		return false;
+	agree(slot, text);
+	return true;
 }
 
 /* One address: both have it, or neither has */

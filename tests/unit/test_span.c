@@ -135,12 +135,28 @@ static void test_dup(void **state)
 
 static void test_hash(void **state)
 {
+	char text[40] = { 0 };
+	uint32_t first = span_hash((struct span){ text, sizeof(text) }, 0);
+	unsigned int high = 0;
+
 	(void)state;
-	assert_int_equal(span_hash(SPAN(""), 0), 0x811c9dc5);
-	assert_int_equal(span_hash(SPAN("a"), 0), 0xe40c292c);
-	assert_int_equal(span_hash(SPAN("foobar"), 0), 0xbf9cf968);
-	assert_int_equal(span_hash(SPAN("bar"), span_hash(SPAN("foo"), 0)),
-			 0xbf9cf968);
+	/* Each byte, the length and the seed count, wherever they stand */
+	for (size_t i = 0; i < sizeof(text); i++) {
+		uint32_t other;
+
+		text[i] = 1;
+		other = span_hash((struct span){ text, sizeof(text) }, 0);
+		assert_int_not_equal(other, first);
+		high += (other ^ first) >> 31;
+		text[i] = 0;
+		other = span_hash((struct span){ text, i }, 0);
+		assert_int_not_equal(other, first);
+	}
+	assert_in_range(high, 8, 32);
+	assert_int_not_equal(span_hash(SPAN("a"), 0), span_hash(SPAN("a"), 1));
+	assert_int_not_equal(span_hash(SPAN(""), 0), 0);
+	assert_int_equal(span_hash(SPAN("foobar"), 7),
+			 span_hash(SPAN("foobar"), 7));
 }
 
 int main(void)

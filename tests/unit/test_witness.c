@@ -62,16 +62,44 @@ static void test_via(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(*good); i++) {
 		struct span value = guard_str(good[i]);
-		struct via via;
+		struct via via, other;
 
 		assert_true(via_parse(value, &via));
-		if (!witness_via(value, &via))
-			fail_msg("'%s'", good[i]);
-		via.sent_by.port ^= 1;
-		assert_false(witness_via(value, &via));
-		via.sent_by.port ^= 1;
-		via.sent_by.host = SPAN("192.0.2.9");
-		assert_false(witness_via(value, &via));
+		other = via;
+		other.sent_by.port ^= 1;
+		assert_false(witness_via(value, &other));
+		other = via;
+		other.sent_by.host = SPAN("192.0.2.9");
+		assert_false(witness_via(value, &other));
+		/* Agreed on once, it is not read again */
+		for (int again = 0; again < 2; again++) {
+			if (!witness_via(value, &via))
+				fail_msg("'%s'", good[i]);
+		}
+	}
+}
+
+/* Of a Via that was agreed on, nothing but the branch may differ */
+static void test_via_again(void **state)
+{
+	static const char *const t[] = {
+		"SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK1;rport",
+		"SIP/2.0/UDP 192.0.2.8:5060;branch=z9hG4bK2;rport",
+		"SIP/2.0/UDP 192.0.2.7:5061;branch=z9hG4bK2;rport",
+		"SIP/2.0/UDP 192.0.2.7:5060;branch=z9hG4bK2",
+		"SIP/2.0/UDP 192.0.2.7:5060;branch=\"z9\";rport",
+		"SIP/2.0/UDP 192.0.2.7:5060;rport;branch=z9hG4bK2",
+	};
+	struct via via, other;
+
+	(void)state;
+	assert_true(via_parse(guard_str(t[0]), &via));
+	assert_true(witness_via(guard_str(t[0]), &via));
+	for (size_t i = 1; i < sizeof(t) / sizeof(*t); i++) {
+		assert_true(via_parse(guard_str(t[i]), &other));
+		other.sent_by.host = SPAN("192.0.2.9");
+		if (witness_via(guard_str(t[i]), &other))
+			fail_msg("'%s' was not read", t[i]);
 	}
 }
 
@@ -161,6 +189,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_uri),
 		cmocka_unit_test(test_via),
+		cmocka_unit_test(test_via_again),
 		cmocka_unit_test(test_desc),
 		cmocka_unit_test(test_silent),
 		cmocka_unit_test(test_truncations),
