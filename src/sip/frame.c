@@ -77,31 +77,41 @@ static size_t find_header_end(struct span bytes, size_t *searched)
 	return 0;
 }
 
+/* The first line with its end; without one, all there is */
+static struct span first_line(struct span bytes)
+{
+	const char *end = span_chr(bytes, '\n');
+
+	return end ? span_between(bytes.ptr, end + 1) : bytes;
+}
+
+static bool may_be_start(struct span line)
+{
+	return line.len <= START_LINE_MAX && may_start(line);
+}
+
 /* FRAME_MESSAGE: there is a start line. However the bytes are cut, the answer
  * is the same
  */
 static enum frame_kind find_start(struct span bytes, struct message *msg)
 {
-	const char *end = span_chr(bytes, '\n');
-	struct span line = bytes;
+	struct span line = first_line(bytes);
 
-	if (end)
-		line = span_between(bytes.ptr, end + 1);
-	if (!may_start(line) || line.len > START_LINE_MAX)
+	if (!may_be_start(line))
 		return FRAME_ALIEN;
-	if (!end)
+	if (line.ptr[line.len - 1] != '\n')
 		return FRAME_MORE;
 	return message_parse_header(line, msg) == MESSAGE_NOT_SIP
 		       ? FRAME_ALIEN
 		       : FRAME_MESSAGE;
 }
 
-static enum frame_kind frame_of(struct framer *framer, struct span bytes,
-				size_t max, struct message *msg)
+/* FRAME_MESSAGE: the header is all there, and its end is found */
+static enum frame_kind find_header(struct framer *framer, struct span bytes,
+				   size_t max, struct message *msg,
+				   size_t *header)
 {
-	size_t header = find_header_end(bytes, &framer->searched);
-	uint64_t body = 0;
-
+	*header = find_header_end(bytes, &framer->searched);
 	if (!framer->started) {
 		enum frame_kind kind = find_start(bytes, msg);
 
@@ -110,11 +120,44 @@ static enum frame_kind frame_of(struct framer *framer, struct span bytes,
 		framer->started = true;
 	}
 	framer->status = MESSAGE_BAD_END;
-	if (!header && bytes.len <= max)
+	if (!*header && bytes.len <= max)
 		return FRAME_MORE;
-	if (header && header <= max)
+	if (*header && *header <= max)
 		framer->status = message_parse_header(
-			(struct span){ bytes.ptr, header }, msg);
+			(struct span){ bytes.ptr, *header }, msg);
+	return FRAME_MESSAGE;
+}
+
+/* The same in one pass, where nothing is missing and nothing is wrong */
+static bool find_whole_header(struct framer *framer, struct span bytes,
+			      size_t max, struct message *msg, size_t *header)
+{
+	if (framer->started || framer->searched ||
+	    !may_be_start(first_line(bytes)) ||
+	    message_parse_header(bytes, msg) != MESSAGE_OK)
+		return false;
+	*header = (size_t)(msg->body.ptr - bytes.ptr);
+	if (*header > max)
+		return false;
+	msg->whole.len = *header;
+	framer->started = true;
+	framer->status = MESSAGE_OK;
+	return true;
+}
+
+static enum frame_kind frame_of(struct framer *framer, struct span bytes,
+				size_t max, struct message *msg)
+{
+	size_t header = 0;
+	uint64_t body = 0;
+
+	if (!find_whole_header(framer, bytes, max, msg, &header)) {
+		enum frame_kind kind =
+			find_header(framer, bytes, max, msg, &header);
+
+		if (kind != FRAME_MESSAGE)
+			return kind;
+	}
 	if (framer->status == MESSAGE_OK &&
 	    msg->first[SIP_CONTENT_LENGTH] != MESSAGE_HEADERS &&
 	    !message_length(msg, &body))
