@@ -86,6 +86,13 @@ bool uri_hostport(struct span uri, struct hostport *hp);
 /** uri_user() - The user part, password included; .ptr NULL if none */
 struct span uri_user(struct span uri);
 
+/**
+ * uri_param() - A parameter of a SIP URI
+ *
+ * Return: as field_param()
+ */
+struct span uri_param(struct span uri, struct span name);
+
 /** via_parse() - Read one Via value; false if it cannot be read */
 bool via_parse(struct span value, struct via *via);
 

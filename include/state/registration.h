@@ -24,8 +24,9 @@
  * struct registration - One Contact of an address of record
  * @set:	The others of the same address of record
  * @lan:	The flow its REGISTER took
- * @map:	The mapping that the Contact names; with @user it identifies the
- *		Contact (parameters do not count, registrars change them)
+ * @map:	The mapping that the Contact names; with @user and @transport
+ *		(empty: none is named) it identifies the Contact. Registrars
+ *		change other parameters. RFC 3261 19.1.4
  * @hold:	Kernel entries it needs: its flow's, and that of its Contact's
  *		own port where that is another
  * @peer:	The registrar, allowed in while confirmed; else NULL
@@ -44,7 +45,7 @@ struct registration {
 	uint64_t expires_ms;
 	uint32_t wished_s;
 	bool asked, listed;
-	char *user, *contact_inside, *user_agent;
+	char *user, *transport, *contact_inside, *user_agent;
 	struct timer timer, ping;
 	struct registration *prev, *next;
 };

@@ -202,6 +202,22 @@ struct span uri_user(struct span uri)
 	return at ? span_between(rest.ptr, at) : (struct span){ 0 };
 }
 
+struct span uri_param(struct span uri, struct span name)
+{
+	struct span rest = uri_after_scheme(uri);
+	const char *at = span_chr(rest, '@'), *end, *params;
+
+	if (at)
+		rest = span_between(at + 1, span_end(rest));
+	end = span_chr(rest, '?');
+	if (end)
+		rest = span_between(rest.ptr, end);
+	params = span_chr(rest, ';');
+	if (!params)
+		return (struct span){ 0 };
+	return field_param(span_between(params, span_end(rest)), name);
+}
+
 /* Step over "SIP / 2.0 / UDP" and the blanks behind it */
 static bool skip_protocol(struct span *s)
 {

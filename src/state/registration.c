@@ -170,6 +170,7 @@ static void registration_free(struct registrations *regs,
 	peer_release(reg->peer);
 	regs->count--;
 	free(reg->user);
+	free(reg->transport);
 	free(reg->contact_inside);
 	free(reg->user_agent);
 	free(reg);
@@ -210,15 +211,23 @@ static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
 	timer_start(regs->wheel, timer, now_ms + PING_MS);
 }
 
+static bool is_contact(const struct registration *reg,
+		       const struct mapping *map, struct span uri)
+{
+	return reg->map == map && reg->user && reg->transport &&
+	       span_eq(span_from_str(reg->user), uri_user(uri)) &&
+	       span_case_eq(span_from_str(reg->transport),
+			    uri_param(uri, SPAN("transport")));
+}
+
 static struct registration *contact_find(const struct registration_set *set,
 					 const struct mapping *map,
-					 struct span user)
+					 struct span uri)
 {
 	struct registration *reg;
 
 	DL_FOREACH (set->contacts, reg) {
-		if (reg->map == map && reg->user &&
-		    span_eq(span_from_str(reg->user), user))
+		if (is_contact(reg, map, uri))
 			return reg;
 	}
 	return NULL;
@@ -263,6 +272,7 @@ static struct registration *contact_add(struct registrations *regs,
 	reg->set = set;
 	reg->map = map;
 	reg->user = span_dup(uri_user(uri), TEXT_MAX);
+	reg->transport = span_dup(uri_param(uri, SPAN("transport")), TEXT_MAX);
 	reg->contact_inside = span_dup(uri, TEXT_MAX);
 	reg->user_agent =
 		span_dup(message_value(msg, SIP_USER_AGENT), TEXT_MAX);
@@ -321,7 +331,7 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 	set = set_get(regs, flow, msg, true);
 	if (!set)
 		return;
-	reg = contact_find(set, map, uri_user(uri));
+	reg = contact_find(set, map, uri);
 	if (!reg) {
 		reg = contact_add(regs, set, map, uri, msg);
 		if (!reg) {
@@ -403,8 +413,9 @@ static void hold(struct registrations *regs, struct registration *reg,
 	if (!reg->peer)
 		reg->peer = peer_hold(regs->bindings, &lan.src.addr,
 				      &lan.dst.addr, now_ms);
-	/* A connection lives by itself */
-	if (!regs->conf->sip.keep_registrations || lan.proto != IPPROTO_UDP)
+	/* A connection lives by itself, and says nothing of another flow */
+	if (!regs->conf->sip.keep_registrations || lan.proto != IPPROTO_UDP ||
+	    reg->lan.proto != IPPROTO_UDP)
 		return;
 	hold_for(regs, reg, 0, &lan, flow->map, seconds, now_ms);
 	if (reg->map == flow->map)
@@ -456,7 +467,7 @@ static void read_contact(struct registrations *regs,
 	if (map)
 		undo_register(&map->memory,
 			      &(struct undo_message){ rewrite_branch(msg), 0 });
-	reg = map && set ? contact_find(set, map, uri_user(uri)) : NULL;
+	reg = map && set ? contact_find(set, map, uri) : NULL;
 	if (!reg)
 		return;
 	seconds = expires_of(msg, contact, reg->wished_s);

@@ -205,6 +205,27 @@ static void test_user(void **state)
 	assert_span(uri_user(guard_str("tel:a@h")), NULL);
 }
 
+static void test_uri_param(void **state)
+{
+	static const struct {
+		const char *uri, *value;
+	} t[] = {
+		{ "sip:u@h;transport=tcp", "tcp" },
+		{ "sip:u;transport=x@h:5060;lr;Transport=TCP?a=b", "TCP" },
+		{ "sip:h;transport", "" },
+		{ "sip:h;transport=udp?transport=tcp", "udp" },
+		{ "sip:u;transport=x@h", NULL },
+		{ "sip:h?a;transport=tcp", NULL },
+		{ "sip:h", NULL },
+		{ "tel:1;transport=tcp", NULL },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++)
+		assert_span(uri_param(guard_str(t[i].uri), SPAN("transport")),
+			    t[i].value);
+}
+
 static void test_via(void **state)
 {
 	static const struct {
@@ -312,6 +333,7 @@ int main(void)
 		cmocka_unit_test(test_hostport),
 		cmocka_unit_test(test_no_hostport),
 		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_uri_param),
 		cmocka_unit_test(test_via),
 		cmocka_unit_test(test_no_via),
 		cmocka_unit_test(test_truncations),

@@ -236,6 +236,30 @@ static void test_two_contacts(void **state)
 	assert_int_equal(count(), 0);
 }
 
+/* One phone over UDP and over TCP: two bindings of one port and one user, each
+ * with its own time. RFC 3261 19.1.4
+ */
+static void test_two_transports(void **state)
+{
+	static const char both[] =
+		"Contact: "
+		"<sip:u@203.0.113.1:5060;transport=TCP>;expires=300\r\n"
+		"Contact: <sip:u@203.0.113.1:5060>;expires=100\r\n";
+
+	(void)state;
+	ask("Contact: <sip:u@192.168.1.10:5060>\r\n");
+	grant(200, "Contact: <sip:u@203.0.113.1:5060>;expires=100\r\n");
+	ask("Contact: <sip:u@192.168.1.10:5060;transport=tcp>\r\n");
+	grant(200, both);
+	assert_int_equal(count(), 2);
+	stage_wait(st, 150);
+	assert_int_equal(count(), 1);
+	assert_true(calls(SERVER, PUBLIC));
+	ask("Contact: <sip:u@192.168.1.10:5060;transport=tcp>;expires=0\r\n");
+	grant(200, "");
+	assert_int_equal(count(), 0);
+}
+
 static void test_two_phones(void **state)
 {
 	struct nat_entry e;
@@ -382,6 +406,7 @@ int main(void)
 		TEST(test_dropped_by_registrar),
 		TEST(test_query),
 		TEST(test_two_contacts),
+		TEST(test_two_transports),
 		TEST(test_two_phones),
 		TEST(test_contact_port_differs),
 		TEST(test_keep_no),
