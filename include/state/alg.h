@@ -108,8 +108,12 @@ void alg_run(struct alg *alg, uint64_t now_ms);
 /** alg_wait_ms() - So long nothing is due; -1: for ever */
 int alg_wait_ms(const struct alg *alg, uint64_t now_ms);
 
-/** alg_stop() - The program ends: what cannot go on without it is ended */
-void alg_stop(struct alg *alg, uint64_t now_ms);
+/**
+ * alg_stop() - The program ends: what cannot go on without it is ended
+ *
+ * Return: TCP connections that were reset
+ */
+unsigned int alg_stop(struct alg *alg, uint64_t now_ms);
 
 /** alg_tick() - Let time pass; about once a second */
 void alg_tick(struct alg *alg, uint64_t now_ms);

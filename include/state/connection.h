@@ -103,8 +103,8 @@ void connections_init(struct connections *all, uint64_t now_ms);
 /** connections_free() - Forget them as they are */
 void connections_free(struct connections *all);
 
-/** connections_abort() - Reset those that cannot go on without us */
-void connections_abort(struct connections *all, uint64_t now_ms);
+/** connections_abort() - Reset those that cannot go on without us; how many */
+unsigned int connections_abort(struct connections *all, uint64_t now_ms);
 
 /**
  * connection_find() - The connection of a packet
@@ -135,10 +135,10 @@ bool connection_attach(struct connections *all, struct connection *c,
  * kernel, it is forgotten. Return: false if not */
 bool connection_renew(struct connections *all, struct connection *c);
 
-/** connection_bypass() - A packet is to pass unread: its connection is
+/** connection_leave() - A packet is to pass unread: its connection is
  * forgotten. Return: false where it cannot go on without us */
-bool connection_bypass(struct connections *all, const struct tuple *t,
-		       enum nat_side side);
+bool connection_leave(struct connections *all, const struct tuple *t,
+		      enum nat_side side);
 
 /**
  * connection_adopt() - One that is older than this program

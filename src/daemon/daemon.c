@@ -213,6 +213,18 @@ static void loop(struct daemon *d)
 
 /* ---- beginning and end ---- */
 
+static void stop(struct daemon *d)
+{
+	unsigned int reset = alg_stop(d->alg, d->now_ms);
+
+	if (reset)
+		log_notice("stopped; calls and registrations go on, %u TCP "
+			   "connections had to be reset",
+			   reset);
+	else
+		log_notice("stopped; calls and registrations go on");
+}
+
 static int watch(const struct daemon *d, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN, .data.fd = fd };
@@ -333,15 +345,25 @@ static int daemon_open(struct daemon *d)
 	return err ? err : open_control(d);
 }
 
+/* The kernel drops what waits in a queue that goes. More than may wait there is
+ * not taken: a flood shall not keep us
+ */
+static void drain(struct daemon *d, struct queue *queue)
+{
+	int64_t left = d->conf->queue.max_length;
+	int n = 1;
+
+	while (left > 0 && n > 0) {
+		n = on_queue(d, queue);
+		left -= n;
+	}
+}
+
 static void daemon_close(struct daemon *d)
 {
-	if (d->alg)
-		alg_stop(d->alg, d->now_ms);
-	/* The kernel drops what waits in a queue that goes */
 	for (unsigned int i = 0; i < d->queue_count; i++) {
-		while (d->queues[i].netlink.nl &&
-		       on_queue(d, &d->queues[i]) > 0)
-			;
+		if (d->queues[i].netlink.nl)
+			drain(d, &d->queues[i]);
 		queue_close(&d->queues[i]);
 	}
 	free(d->queues);
@@ -376,7 +398,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 		sd_notify(0, "READY=1");
 		loop(&d);
 		sd_notify(0, "STOPPING=1");
-		log_notice("stopped; calls and registrations go on");
+		stop(&d);
 	}
 	daemon_close(&d);
 	return err ? 1 : 0;

@@ -392,7 +392,7 @@ static struct decision decide_segment(struct alg *alg, struct arrival *in)
 
 	/* Of those that pass unread nothing is known when mode changes back */
 	if (alg->conf->gateway.mode == CONF_MODE_BYPASS &&
-	    connection_bypass(&alg->connections, &pkt->tuple, in->side))
+	    connection_leave(&alg->connections, &pkt->tuple, in->side))
 		return pass(COUNTER_bypassed);
 	c = admission_connection(&alg->bindings, &alg->connections, &pkt->tuple,
 				 in->side, packet_tcp_flags(pkt), in->now_ms,
@@ -459,9 +459,9 @@ int alg_wait_ms(const struct alg *alg, uint64_t now_ms)
 	return connections_wait_ms(&alg->connections, now_ms);
 }
 
-void alg_stop(struct alg *alg, uint64_t now_ms)
+unsigned int alg_stop(struct alg *alg, uint64_t now_ms)
 {
-	connections_abort(&alg->connections, now_ms);
+	return connections_abort(&alg->connections, now_ms);
 }
 
 /* ---- beginning and end ---- */

@@ -163,16 +163,19 @@ void connections_free(struct connections *all)
 	}
 }
 
-void connections_abort(struct connections *all, uint64_t now_ms)
+unsigned int connections_abort(struct connections *all, uint64_t now_ms)
 {
 	struct connection *c;
+	unsigned int n = 0;
 
 	DL_FOREACH (all->list[CONNECTION_CHANGED], c) {
 		struct turn turn = { .all = all, .c = c, .now_ms = now_ms };
 		struct stream_env env = env_of(&turn);
 
 		stream_abort(&c->stream, &env);
+		n++;
 	}
+	return n;
 }
 
 static void on_repeat(struct timer *timer, void *owner, uint64_t now_ms);
@@ -338,8 +341,8 @@ struct connection *connection_find(const struct connections *all,
 	return c;
 }
 
-bool connection_bypass(struct connections *all, const struct tuple *t,
-		       enum nat_side side)
+bool connection_leave(struct connections *all, const struct tuple *t,
+		      enum nat_side side)
 {
 	int from;
 	struct connection *c = connection_find(all, t, side, &from);

@@ -192,6 +192,7 @@ def test_stop_resets_a_changed_connection(daemon, net, own, host, how):
     line.inside.breaks(RESET_S)
     line.outside.breaks(RESET_S)
     assert took < 5
+    assert "1 TCP connections had to be reset" in daemon.log()
     again = own(TcpLine(net, host, listener=listener))
     plain(again.inside, again.outside, again.phone.register())
     daemon.start()
