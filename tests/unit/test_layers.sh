@@ -13,12 +13,13 @@ declare -A allowed=(
 	[kernel]="base conf sip tcp state kernel"
 	[sim]="base conf sip tcp state sim"
 	[daemon]="base conf sip tcp state kernel daemon"
-	[tools]="base conf sip tcp state kernel daemon sim"
+	[ctl]="base conf ctl"
+	[tools]="base conf sip tcp state kernel daemon sim ctl"
 )
 # sipalg-replay and sipalgctl run on any machine, sipalgd has no simulation
 declare -A program=(
 	[src/tools/sipalg-replay.c]="base conf sip tcp state sim"
-	[src/tools/sipalgctl.c]="base conf"
+	[src/tools/sipalgctl.c]="base conf ctl"
 	[src/tools/sipalgd.c]="base conf sip tcp state kernel daemon"
 )
 bad=0 files=0
