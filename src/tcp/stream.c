@@ -1037,16 +1037,25 @@ static enum stream_verdict reset(struct stream *s, const struct stream_env *env,
 	return STREAM_DROP;
 }
 
-/* Who still sends has not heard of the end: RFC 9293 3.10.7.1. A SYN passes, so
- * what refuses it does
- */
-static enum stream_verdict refuse(const struct stream_env *env, int from,
+/* It answers a SYN in the place of the connection that has ended */
+static bool refuses_syn(const struct stream *s, int from,
+			const struct segment *in)
+{
+	const struct opening *syn = &s->syn[!from];
+
+	return syn->seen && !syn->used && in->flags & TH_ACK &&
+	       in->ack - (syn->isn + 1) <= syn->len;
+}
+
+/* Who still sends has not heard of the end: RFC 9293 3.10.7.1 */
+static enum stream_verdict refuse(const struct stream *s,
+				  const struct stream_env *env, int from,
 				  const struct segment *in)
 {
 	struct segment seg = { .seq = in->ack, .flags = TH_RST };
 
 	if (in->flags & TH_RST)
-		return STREAM_PASS;
+		return refuses_syn(s, from, in) ? STREAM_PASS : STREAM_DROP;
 	if (in->flags & TH_ACK)
 		env->ops->send(env->ctx, !from, &seg);
 	return STREAM_DROP;
@@ -1135,7 +1144,7 @@ enum stream_verdict stream_segment(struct stream *s,
 	if (s->sealed)
 		return STREAM_PASS;
 	if (s->closed)
-		return refuse(env, from, in);
+		return refuse(s, env, from, in);
 	if (in->flags & TH_RST)
 		return reset(s, env, from, in, out);
 	if (env->offline) {

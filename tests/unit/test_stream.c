@@ -636,7 +636,25 @@ static void test_reset(void **state)
 	assert_true(own[1].seg.flags & TH_RST);
 	assert_int_equal(own[1].seg.seq - isn[0] - 1, more);
 	taken = 2;
-	PASSED(1, rst(1, 0));
+	/* The kernel has seen it end */
+	DROPPED(1, rst(1, 0));
+}
+
+/* Its ports again, and this time nobody is there: who asks is told */
+static void test_refused_in_its_place(void **state)
+{
+	struct segment in = syn(0, false), no = { .flags = TH_RST | TH_ACK };
+
+	(void)state;
+	give(0, say(0, 0, 0, REQUEST(PRIVATE)));
+	DROPPED(0, rst(0, LEN(REQUEST(PRIVATE))));
+	taken = owns;
+	in.seq += 100000;
+	assert_int_equal(give(0, in), STREAM_REPLACE);
+	no.ack = in.seq;
+	DROPPED(1, no);
+	no.ack = in.seq + 1;
+	PASSED(1, no);
 }
 
 static void test_abort(void **state)
@@ -1271,6 +1289,7 @@ int main(void)
 		TEST(test_fin_in_message),
 		TEST(test_reset_unchanged),
 		TEST(test_reset),
+		TEST(test_refused_in_its_place),
 		TEST(test_abort),
 		TEST(test_repeat),
 		TEST(test_giving_up),
