@@ -9,23 +9,51 @@
 
 /** CONTROL_CLIENTS - At one time; more are turned away */
 #define CONTROL_CLIENTS 16
+/** CONTROL_SUBSCRIBERS - Of these, as many may be subscribers */
+#define CONTROL_SUBSCRIBERS 8
+/** CONTROL_BACKLOG - What is kept for a subscriber that reads slowly, bytes */
+#define CONTROL_BACKLOG (1 << 18)
 /** CONTROL_REQUEST - Longest request, bytes */
 #define CONTROL_REQUEST 4096
+
+struct control_client;
 
 /**
  * struct control_command - One thing the socket can be asked
  * @name:	As in {"command": "status"}
- * @answer:	Makes the answer, a new reference; NULL if memory ran out
+ * @answer:	Makes the answer, a new reference; NULL if memory ran out.
+ *		{"error": "why"} refuses
+ * @changes:	It changes something: who asked is logged. What only asks
+ *		needs another name
+ * @subscribe:	Instead of @answer: NULL keeps @client, who then gets lines by
+ *		control_tell(); else it is the answer, {"error": "why"}
+ * @unsubscribe: The subscriber is gone; @client must not be used any more
  */
 struct control_command {
 	const char *name;
 	json_t *(*answer)(void *arg, const json_t *request);
+	bool changes;
+	json_t *(*subscribe)(void *arg, const json_t *request,
+			     struct control_client *client);
+	void (*unsubscribe)(void *arg, struct control_client *client);
 };
 
+/**
+ * struct control_client - One connection
+ * @fd:		-1: the place is free
+ * @subscription: It stays, as a subscriber of this command
+ * @out:	What is still to be sent: one answer of any size, or a
+ *		subscriber's lines, bounded
+ * @waits:	It waits for room in the socket
+ * @age_s:	Since it connected, was answered, or last took something
+ */
 struct control_client {
 	int fd;
+	const struct control_command *subscription;
 	size_t in_len, out_len, out_done;
 	char *out;
+	bool waits;
+	unsigned int age_s;
 	char in[CONTROL_REQUEST];
 };
 
@@ -33,7 +61,8 @@ struct control_client {
  * struct control - The control socket
  *
  * One connection is one request and one answer, each a line of JSON:
- * {"command": "status"} -> {"version": ...} or {"error": "why"}.
+ * {"command": "status"} -> {"version": ...} or {"error": "why"}. A subscriber
+ * gets lines until either side closes.
  */
 struct control {
 	int fd, epoll;
@@ -61,5 +90,19 @@ void control_close(struct control *control);
  * Return: false if it is not one of the control socket's
  */
 bool control_ready(struct control *control, int fd);
+
+/** control_tick() - A second is over: who takes too long is put out */
+void control_tick(struct control *control);
+
+/**
+ * control_tell() - Send a line, or any bytes, to a subscriber
+ *
+ * Never waits: what the socket does not take is kept, CONTROL_BACKLOG bytes of
+ * it at most. Nothing of @data is sent if not all of it has room.
+ *
+ * Return: false if it has no room
+ */
+bool control_tell(struct control *control, struct control_client *client,
+		  const void *data, size_t len);
 
 #endif

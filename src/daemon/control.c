@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <limits.h>
+#include <poll.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -12,6 +15,15 @@
 #include <unistd.h>
 
 #include "base/log.h"
+
+/* To send a request */
+#define REQUEST_S 10
+/* To take what was answered */
+#define ANSWER_S 60
+/* A subscriber may look away for long (a pager), but not for ever */
+#define SUBSCRIBER_S 3600
+/* Most that one look at a client sends or reads */
+#define PIECE 65536
 
 static int watch(const struct control *control, int op, int fd, uint32_t events)
 {
@@ -99,10 +111,18 @@ int control_open(struct control *control, const struct conf *conf, int epoll,
 	return err;
 }
 
-static void client_close(struct control_client *client)
+/* ---- clients ---- */
+
+static void client_close(const struct control *control,
+			 struct control_client *client)
 {
-	if (client->fd >= 0)
-		close(client->fd);
+	const struct control_command *subscription = client->subscription;
+
+	if (client->fd < 0)
+		return;
+	if (subscription && subscription->unsubscribe)
+		subscription->unsubscribe(control->arg, client);
+	close(client->fd);
 	free(client->out);
 	*client = (struct control_client){ .fd = -1 };
 }
@@ -110,7 +130,7 @@ static void client_close(struct control_client *client)
 void control_close(struct control *control)
 {
 	for (int i = 0; i < CONTROL_CLIENTS; i++)
-		client_close(&control->client[i]);
+		client_close(control, &control->client[i]);
 	if (control->fd >= 0)
 		close(control->fd);
 	if (control->path[0])
@@ -118,59 +138,64 @@ void control_close(struct control *control)
 	*control = (struct control){ .fd = -1 };
 }
 
-static json_t *answer_to(const struct control *control, const char *line,
-			 size_t len)
+static size_t client_unsent(const struct control_client *client)
 {
-	const struct control_command *c;
-	json_error_t error;
-	json_t *request = json_loadb(line, len, 0, &error), *answer = NULL;
-	const char *name =
-		json_string_value(json_object_get(request, "command"));
-
-	if (!request)
-		return json_pack("{s:s}", "error", error.text);
-	for (c = control->commands; name && c->name; c++) {
-		if (!strcmp(c->name, name))
-			break;
-	}
-	if (name && c->name)
-		answer = c->answer(control->arg, request);
-	else
-		answer = json_pack("{s:s}", "error",
-				   name ? "unknown command"
-					: "no \"command\" in the request");
-	json_decref(request);
-	return answer;
+	return client->out_len - client->out_done;
 }
 
-/* Send what is left; the client is done with when all is sent */
+/* Send a piece of what is left. Return: false if nobody is there any more */
+static bool client_flush(struct control_client *client)
+{
+	size_t len = client_unsent(client);
+	ssize_t n = 0;
+
+	if (len)
+		n = send(client->fd, client->out + client->out_done,
+			 len < PIECE ? len : PIECE, MSG_NOSIGNAL);
+	if (n > 0) {
+		client->out_done += (size_t)n;
+		if (client->subscription)
+			client->age_s = 0;
+	}
+	if (!client_unsent(client))
+		client->out_len = client->out_done = 0;
+	return n >= 0 || errno == EAGAIN;
+}
+
+/* Hear of room in the socket only while there is something to send. What a
+ * subscriber says is not read, its end shows all the same.
+ */
+static void client_watch(const struct control *control,
+			 struct control_client *client)
+{
+	bool waits = client_unsent(client);
+
+	if (client->subscription && client->waits == waits)
+		return;
+	client->waits = waits;
+	client->age_s = 0;
+	watch(control, EPOLL_CTL_MOD, client->fd, waits ? EPOLLOUT : 0);
+}
+
+/* Send what is left of an answer; the client is done with when all is sent */
 static void client_send(const struct control *control,
 			struct control_client *client)
 {
-	ssize_t n = send(client->fd, client->out + client->out_done,
-			 client->out_len - client->out_done, MSG_NOSIGNAL);
-
-	if (n < 0 && errno != EAGAIN) {
-		client_close(client);
-		return;
-	}
-	if (n > 0)
-		client->out_done += (size_t)n;
-	if (client->out_done == client->out_len)
-		client_close(client);
+	if (!client_flush(client) || !client_unsent(client))
+		client_close(control, client);
 	else
-		watch(control, EPOLL_CTL_MOD, client->fd, EPOLLOUT);
+		client_watch(control, client);
 }
 
-static void client_answer(const struct control *control,
-			  struct control_client *client, size_t line_len)
+static void client_reply(const struct control *control,
+			 struct control_client *client, json_t *answer)
 {
-	json_t *answer = answer_to(control, client->in, line_len);
-
+	client->age_s = 0;
 	client->out = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
 	json_decref(answer);
 	if (!client->out) {
-		client_close(client);
+		log_warning("%s: no memory for an answer", control->path);
+		client_close(control, client);
 		return;
 	}
 	/* The NUL gives its place to the line end */
@@ -179,25 +204,242 @@ static void client_answer(const struct control *control,
 	client_send(control, client);
 }
 
-static void client_receive(const struct control *control,
+/* ---- who changes something ---- */
+
+/* From the file, not by way of NSS: a directory server that is down must not
+ * hold up packets
+ */
+static const char *user_name(uid_t uid, char *buf, size_t cap)
+{
+	FILE *f = fopen("/etc/passwd", "re");
+	struct passwd entry, *found = NULL;
+
+	while (f && !fgetpwent_r(f, &entry, buf, cap, &found)) {
+		if (entry.pw_uid == uid)
+			break;
+		found = NULL;
+	}
+	if (f)
+		fclose(f);
+	return found ? found->pw_name : "?";
+}
+
+/* "mode observe": the values of a request, the command's name first */
+static void describe_request(const json_t *request, const char *name,
+			     char *text, size_t cap)
+{
+	size_t len = span_copy(text, cap, span_from_str(name));
+	char *dump = NULL;
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)request, key, value)
+	{
+		struct span s = { json_string_value(value),
+				  json_string_length(value) };
+
+		if (!strcmp(key, "command") || len + 2 >= cap)
+			continue;
+		if (!s.ptr)
+			dump = json_dumps(value,
+					  JSON_COMPACT | JSON_ENCODE_ANY);
+		if (dump)
+			s = span_from_str(dump);
+		text[len++] = ' ';
+		log_escape(text + len, cap - len, s);
+		len += strlen(text + len);
+		free(dump);
+		dump = NULL;
+	}
+}
+
+static void log_change(const struct control_client *client, const char *name,
+		       const json_t *request, const json_t *answer)
+{
+	const char *refused =
+		json_string_value(json_object_get(answer, "error"));
+	char text[256], buf[1024], why[256];
+	struct ucred who = { 0 };
+	socklen_t len = sizeof(who);
+
+	if (getsockopt(client->fd, SOL_SOCKET, SO_PEERCRED, &who, &len))
+		who.uid = (uid_t)-1;
+	describe_request(request, name, text, sizeof(text));
+	log_notice(
+		"uid %u (%s) pid %d: %s%s%s", who.uid,
+		user_name(who.uid, buf, sizeof(buf)), who.pid, text,
+		refused ? ": refused: " : "",
+		refused ? log_escape(why, sizeof(why), span_from_str(refused))
+			: "");
+}
+
+/* ---- requests ---- */
+
+static json_t *refuse(const char *why)
+{
+	return json_pack("{s:s}", "error", why);
+}
+
+static bool has_room_for_subscriber(const struct control *control)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < CONTROL_CLIENTS; i++)
+		n += control->client[i].subscription != NULL;
+	return n < CONTROL_SUBSCRIBERS;
+}
+
+/* NULL: it is a subscriber from now on */
+static json_t *subscribe(struct control *control, struct control_client *client,
+			 const struct control_command *c, const json_t *request)
+{
+	json_t *answer;
+
+	if (!has_room_for_subscriber(control))
+		return refuse("too many who trace or capture");
+	client->out = malloc(CONTROL_BACKLOG);
+	if (!client->out)
+		return refuse("out of memory");
+	client->subscription = c;
+	client->age_s = 0;
+	/* Nothing is to be sent yet: no news but of its end */
+	watch(control, EPOLL_CTL_MOD, client->fd, 0);
+	answer = c->subscribe(control->arg, request, client);
+	if (!answer)
+		return NULL;
+	client->subscription = NULL;
+	free(client->out);
+	client->out = NULL;
+	return answer;
+}
+
+static const struct control_command *find(const struct control *control,
+					  const char *name)
+{
+	for (const struct control_command *c = control->commands; c->name;
+	     c++) {
+		if (!strcmp(c->name, name))
+			return c;
+	}
+	return NULL;
+}
+
+static void client_answer(struct control *control,
+			  struct control_client *client, json_t *request)
+{
+	const json_t *command = json_object_get(request, "command");
+	const char *name = json_string_value(command);
+	const struct control_command *c = name ? find(control, name) : NULL;
+	json_t *answer;
+
+	if (!command)
+		answer = refuse("no \"command\" in the request");
+	else if (!name)
+		answer = refuse("\"command\" is not a string");
+	else if (!c)
+		answer = refuse("unknown command");
+	else if (c->subscribe)
+		answer = subscribe(control, client, c, request);
+	else
+		answer = c->answer(control->arg, request);
+	if (c && c->changes)
+		log_change(client, name, request, answer);
+	if (!client->subscription)
+		client_reply(control, client, answer);
+}
+
+/* A whole line is there, without its end */
+static void client_ask(struct control *control, struct control_client *client,
+		       struct span line)
+{
+	json_error_t error;
+	json_t *request =
+		json_loadb(line.ptr, line.len, JSON_REJECT_DUPLICATES, &error);
+	char why[JSON_ERROR_TEXT_LENGTH + 32];
+	char text[JSON_ERROR_TEXT_LENGTH];
+
+	if (request) {
+		client_answer(control, client, request);
+		json_decref(request);
+		return;
+	}
+	/* It may quote what is no text at all */
+	snprintf(why, sizeof(why), "not JSON: %s",
+		 log_escape(text, sizeof(text), span_from_str(error.text)));
+	client_reply(control, client, refuse(why));
+}
+
+static void client_receive(struct control *control,
 			   struct control_client *client)
 {
 	ssize_t n = recv(client->fd, client->in + client->in_len,
 			 sizeof(client->in) - client->in_len, 0);
+	struct span got = { client->in, client->in_len };
 	const char *end;
 
 	if (n < 0 && errno == EAGAIN)
 		return;
 	if (n <= 0) {
-		client_close(client);
+		client_close(control, client);
 		return;
 	}
-	client->in_len += (size_t)n;
-	end = memchr(client->in, '\n', client->in_len);
-	if (end)
-		client_answer(control, client, (size_t)(end - client->in));
-	else if (client->in_len == sizeof(client->in))
-		client_close(client);
+	client->in_len = got.len += (size_t)n;
+	end = span_chr(got, '\n');
+	if (end && end + 1 != span_end(got))
+		client_reply(control, client,
+			     refuse("one request a connection"));
+	else if (end)
+		client_ask(control, client, span_between(got.ptr, end));
+	else if (got.len == sizeof(client->in))
+		client_reply(control, client, refuse("request too long"));
+}
+
+/* ---- subscribers ---- */
+
+bool control_tell(struct control *control, struct control_client *client,
+		  const void *data, size_t len)
+{
+	size_t unsent = client_unsent(client);
+
+	if (len > CONTROL_BACKLOG - unsent)
+		return false;
+	if (client->out_len + len > CONTROL_BACKLOG) {
+		memmove(client->out, client->out + client->out_done, unsent);
+		client->out_done = 0;
+		client->out_len = unsent;
+	}
+	memcpy(client->out + client->out_len, data, len);
+	client->out_len += len;
+	/* If it has gone, epoll says so: here the caller is in the midst of
+	 * its subscribers
+	 */
+	if (!client->waits)
+		client_flush(client);
+	client_watch(control, client);
+	return true;
+}
+
+static void subscriber_ready(const struct control *control,
+			     struct control_client *client)
+{
+	struct pollfd pollfd = { .fd = client->fd };
+
+	if (poll(&pollfd, 1, 0) || !client_flush(client))
+		client_close(control, client);
+	else
+		client_watch(control, client);
+}
+
+/* ---- the socket ---- */
+
+static void turn_away(int fd)
+{
+	static const char full[] = "{\"error\":\"too many at the control "
+				   "socket; try again\"}\n";
+
+	if (send(fd, full, sizeof(full) - 1, MSG_NOSIGNAL) < 0)
+		log_debug("control socket: %s", strerror(errno));
+	close(fd);
 }
 
 static void accept_client(struct control *control)
@@ -211,10 +453,10 @@ static void accept_client(struct control *control)
 			continue;
 		control->client[i].fd = fd;
 		if (watch(control, EPOLL_CTL_ADD, fd, EPOLLIN))
-			client_close(&control->client[i]);
+			client_close(control, &control->client[i]);
 		return;
 	}
-	close(fd);
+	turn_away(fd);
 }
 
 bool control_ready(struct control *control, int fd)
@@ -228,11 +470,33 @@ bool control_ready(struct control *control, int fd)
 
 		if (client->fd != fd)
 			continue;
-		if (client->out)
+		if (client->subscription)
+			subscriber_ready(control, client);
+		else if (client->out)
 			client_send(control, client);
 		else
 			client_receive(control, client);
 		return true;
 	}
 	return false;
+}
+
+/* How long a client may take for what it is at; a subscriber that reads has
+ * nothing that waits, and all the time
+ */
+static unsigned int patience_s(const struct control_client *client)
+{
+	if (client->subscription)
+		return client->waits ? SUBSCRIBER_S : UINT_MAX;
+	return client->out ? ANSWER_S : REQUEST_S;
+}
+
+void control_tick(struct control *control)
+{
+	for (int i = 0; i < CONTROL_CLIENTS; i++) {
+		struct control_client *client = &control->client[i];
+
+		if (client->fd >= 0 && ++client->age_s > patience_s(client))
+			client_close(control, client);
+	}
 }

@@ -150,6 +150,7 @@ static void on_tick(struct daemon *d)
 
 	if (read(d->ticks, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return;
+	control_tick(&d->control);
 	kernel_tick(&d->kernel);
 	alg_tick(d->alg, d->now_ms);
 }

@@ -66,7 +66,7 @@ static json_t *stats(void *arg, const json_t *request)
 }
 
 const struct control_command report_commands[] = {
-	{ "status", status },
-	{ "stats", stats },
-	{ NULL, NULL },
+	{ .name = "status", .answer = status },
+	{ .name = "stats", .answer = stats },
+	{ .name = NULL },
 };
