@@ -18,6 +18,7 @@
 #include "state/nat.h"
 #include "state/registration.h"
 #include "state/subscription.h"
+#include "state/symptom.h"
 
 /**
  * struct alg_listener - Told of every message that was read; may be empty
@@ -38,6 +39,7 @@ struct alg {
 	const struct conf *conf;
 	struct nat nat;
 	struct counters counters;
+	struct symptoms symptoms;
 	struct bindings bindings;
 	struct media media;
 	struct calls calls;

@@ -11,6 +11,7 @@
 #include "state/binding.h"
 #include "state/describe.h"
 #include "state/media.h"
+#include "state/symptom.h"
 
 /*
  * Theory of operation
@@ -91,6 +92,7 @@ struct dialog {
  * @heard_ms:	When media was last seen to flow
  * @due_ms:	When to give it up if nothing happens
  * @from, @to:	As the INVITE had them, for people
+ * @symptoms, @notes: What was seen to be wrong with it, and what was said then
  * @key:	Address of the inside host, then the Call-ID
  */
 struct call {
@@ -105,6 +107,8 @@ struct call {
 	struct timer timer;
 	uint64_t started_ms, expires_ms, heard_ms, due_ms;
 	char *from, *to;
+	uint32_t symptoms;
+	struct symptom_note *notes;
 	UT_hash_handle hh;
 	struct call *prev, *next;
 	size_t key_len;
@@ -121,6 +125,7 @@ struct calls {
 	struct bindings *bindings;
 	struct media *media;
 	struct counters *counters;
+	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
 	struct call *table, *list;
 	unsigned int live;

@@ -6,11 +6,14 @@
 #include <stdint.h>
 
 #include "sip/message.h"
+#include "state/symptom.h"
 
 /*
  * Every counter: its name and what it counts. The first group says what became
  * of a packet, or of a message in a stream; each counts in exactly one of them,
- * and the name is the reason that logs and sipalg-replay give.
+ * and the name is the reason that logs and sipalg-replay give. Behind these
+ * come the symptoms (state/symptom.h), a counter each: COUNTER_symptoms +
+ * SYMPTOM_x.
  */
 #define COUNTERS(X)                                                            \
 	X(rewritten, "Messages rewritten")                                     \
@@ -76,7 +79,8 @@ enum counter {
 #define X(name, help) COUNTER_##name,
 	COUNTERS(X)
 #undef X
-		COUNTER_COUNT,
+		COUNTER_symptoms,
+	COUNTER_COUNT = COUNTER_symptoms + SYMPTOM_COUNT,
 };
 
 /** struct counters - One value a counter, since the start */

@@ -9,6 +9,7 @@
 #include "base/timer.h"
 #include "sip/message.h"
 #include "state/binding.h"
+#include "state/symptom.h"
 
 /*
  * Theory of operation
@@ -35,6 +36,7 @@
  * @asked:	That REGISTER is not answered yet
  * @ping:	Keeps NAT beyond the gateway open (gateway.advertised_address)
  * @contact_inside, @user_agent: For people
+ * @symptoms, @notes: What was seen to be wrong with it, and what was said then
  */
 struct registration {
 	struct registration_set *set;
@@ -46,6 +48,8 @@ struct registration {
 	uint32_t wished_s;
 	bool asked, listed;
 	char *user, *transport, *contact_inside, *user_agent;
+	uint32_t symptoms;
+	struct symptom_note *notes;
 	struct timer timer, ping;
 	struct registration *prev, *next;
 };
@@ -84,6 +88,7 @@ struct registrations {
 	const struct conf *conf;
 	struct bindings *bindings;
 	struct counters *counters;
+	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
 	struct registration_set *table, *list;
 	struct registration_hold *holds;

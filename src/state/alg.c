@@ -491,6 +491,7 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 	if (!alg)
 		return NULL;
 	alg->nat = (struct nat){ .ops = ops, .ctx = ops_ctx };
+	alg->symptoms.counters = &alg->counters;
 	alg->bindings = (struct bindings){ .nat = &alg->nat,
 					   .counters = &alg->counters };
 	alg->media =
@@ -498,10 +499,12 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 	alg->calls = (struct calls){ .bindings = &alg->bindings,
 				     .media = &alg->media,
 				     .counters = &alg->counters,
+				     .symptoms = &alg->symptoms,
 				     .wheel = &alg->call_timers };
 	alg->registrations =
 		(struct registrations){ .bindings = &alg->bindings,
 					.counters = &alg->counters,
+					.symptoms = &alg->symptoms,
 					.wheel = &alg->registration_timers };
 	alg->subscriptions =
 		(struct subscriptions){ .bindings = &alg->bindings,

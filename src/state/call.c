@@ -88,6 +88,7 @@ static void call_free(struct calls *calls, struct call *call)
 	DL_DELETE(calls->list, call);
 	free(call->from);
 	free(call->to);
+	symptom_notes_free(call->notes);
 	free(call);
 }
 

@@ -7,6 +7,9 @@ static const struct {
 #define X(name, help) { #name, help },
 	COUNTERS(X)
 #undef X
+#define X(code, level, text, fix) { "symptom_" #code, text },
+		SYMPTOMS(X)
+#undef X
 };
 
 const char *counter_name(enum counter c)

@@ -173,6 +173,7 @@ static void registration_free(struct registrations *regs,
 	free(reg->transport);
 	free(reg->contact_inside);
 	free(reg->user_agent);
+	symptom_notes_free(reg->notes);
 	free(reg);
 }
 
