@@ -104,6 +104,19 @@ size_t span_copy(char *buf, size_t cap, struct span s);
  */
 char *span_dup(struct span s, size_t most);
 
+/** SPAN_DISTANCE_MAX - Longest @known of span_distance() */
+#define SPAN_DISTANCE_MAX 64
+
+/**
+ * span_distance() - How many letters make one word the other (Levenshtein)
+ * @word:	What somebody wrote
+ * @known:	One of the words there are; at most SPAN_DISTANCE_MAX bytes
+ * count
+ *
+ * To suggest what was meant.
+ */
+unsigned int span_distance(const char *word, const char *known);
+
 /**
  * span_hash() - A hash of the bytes and of @seed
  *

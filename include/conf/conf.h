@@ -126,6 +126,11 @@ int conf_load(const char *path, struct conf *conf, FILE *report);
 /** conf_print() - The whole configuration as an ini file, defaults included */
 void conf_print(const struct conf *conf, FILE *out);
 
+/** conf_mode_name() - "active" */
+const char *conf_mode_name(enum conf_mode mode);
+/** conf_mode_parse() - The reverse; -EINVAL for another word */
+int conf_mode_parse(const char *word, enum conf_mode *mode);
+
 /**
  * conf_interface_matches() - A name matches an entry of an interface list
  *

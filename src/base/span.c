@@ -86,3 +86,28 @@ uint32_t span_hash(struct span s, uint32_t seed)
 		memcpy(&word, s.ptr, s.len);
 	return (uint32_t)mix(h, word);
 }
+
+/* Names are short, so one row of the matrix is kept */
+unsigned int span_distance(const char *word, const char *known)
+{
+	unsigned int cost[SPAN_DISTANCE_MAX + 1];
+	size_t len = strnlen(known, SPAN_DISTANCE_MAX);
+
+	for (unsigned int k = 0; k <= len; k++)
+		cost[k] = k;
+	for (size_t i = 0; word[i]; i++) {
+		unsigned int diagonal = cost[0]++;
+
+		for (size_t k = 0; k < len; k++) {
+			unsigned int best = diagonal + (word[i] != known[k]);
+
+			diagonal = cost[k + 1];
+			if (cost[k] + 1 < best)
+				best = cost[k] + 1;
+			if (diagonal + 1 < best)
+				best = diagonal + 1;
+			cost[k + 1] = best;
+		}
+	}
+	return cost[len];
+}

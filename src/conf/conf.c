@@ -381,31 +381,6 @@ static unsigned int check_line(const struct loading *l,
 	return with > line ? with : line;
 }
 
-/* Levenshtein's distance; names are short, so one row of the matrix is kept */
-static unsigned int distance(const char *a, const char *b)
-{
-	unsigned int cost[CONF_NAME_MAX + 1];
-	size_t b_len = strlen(b);
-
-	for (unsigned int k = 0; k <= b_len; k++)
-		cost[k] = k;
-	for (size_t i = 0; a[i]; i++) {
-		unsigned int diagonal = cost[0]++;
-
-		for (size_t k = 0; k < b_len; k++) {
-			unsigned int best = diagonal + (a[i] != b[k]);
-
-			diagonal = cost[k + 1];
-			if (cost[k] + 1 < best)
-				best = cost[k] + 1;
-			if (diagonal + 1 < best)
-				best = diagonal + 1;
-			cost[k + 1] = best;
-		}
-	}
-	return cost[b_len];
-}
-
 /* A right key in the wrong section is nearer than the reverse */
 static const struct conf_option *option_nearest(const struct ini_entry *e)
 {
@@ -414,10 +389,10 @@ static const struct conf_option *option_nearest(const struct ini_entry *e)
 
 	for (size_t i = 0; i < ROWS; i++) {
 		const struct conf_option *o = &rows[i].option;
-		unsigned int d = distance(e->section, o->section);
+		unsigned int d = span_distance(e->section, o->section);
 
 		if (e->key[0])
-			d += 2 * distance(e->key, o->key);
+			d += 2 * span_distance(e->key, o->key);
 		if (d < least) {
 			least = d;
 			nearest = o;
@@ -595,6 +570,26 @@ void conf_print(const struct conf *conf, FILE *out)
 		quote = strpbrk(text, ";#'\\") ? "\"" : "";
 		fprintf(out, "%s = %s%s%s\n", o->key, quote, text, quote);
 	}
+}
+
+const char *conf_mode_name(enum conf_mode mode)
+{
+	const struct conf_word *w = mode_words;
+
+	while (w->number != mode)
+		w++;
+	return w->word;
+}
+
+int conf_mode_parse(const char *word, enum conf_mode *mode)
+{
+	for (const struct conf_word *w = mode_words; w->word; w++) {
+		if (strcmp(w->word, word))
+			continue;
+		*mode = (enum conf_mode)w->number;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 bool conf_interface_matches(const struct conf_names *list, const char *name)

@@ -1,45 +1,74 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <getopt.h>
+#include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/span.h"
 #include "ctl/ctl.h"
 #include "ctl/show.h"
+#include "ctl/term.h"
 
 /* A row more is a command more: its help, the usage and the completions come
  * from here
  */
 const struct ctl_command ctl_commands[] = {
-	{ "status", "", "version, mode, queues, and what it holds", 0,
-	  show_status },
-	{ "stats", "", "every counter", 0, show_stats },
+	{ .name = "status",
+	  .arguments = "",
+	  .help = "version, mode, queues, and what it holds",
+	  .run = show_status },
+	{ .name = "stats",
+	  .arguments = "",
+	  .help = "what was counted",
+	  .run = show_stats },
 	{ 0 },
 };
 
+/* Column in which the help of a command begins */
+#define HELP_COLUMN 32
+
 static void print_usage(FILE *out)
 {
-	fputs("usage: sipalgctl [--socket PATH] [--json] ", out);
-	for (const struct ctl_command *c = ctl_commands; c->name; c++)
-		fprintf(out, "%s%s", c == ctl_commands ? "" : "|", c->name);
-	fputc('\n', out);
+	fputs("usage: sipalgctl [--socket PATH] [--json] COMMAND "
+	      "[ARGUMENT]...\n",
+	      out);
+}
+
+static void print_command_usage(const struct ctl_command *c, FILE *out)
+{
+	fprintf(out, "usage: sipalgctl [--socket PATH] [--json] %s%s%s%s\n",
+		c->name, *c->arguments ? " " : "", c->arguments,
+		c->all ? " [--all]" : "");
 }
 
 static void print_help(void)
 {
 	print_usage(stdout);
-	puts("Asks a running sipalgd.\n");
+	puts("Asks a running sipalgd, and switches it.\n");
 	for (const struct ctl_command *c = ctl_commands; c->name; c++) {
-		int n = printf("  %s %s", c->name, c->arguments);
+		int n = printf("  %s%s%s%s", c->name, *c->arguments ? " " : "",
+			       c->arguments, c->all ? " [--all]" : "");
 
-		printf("%*s%s\n", n < 20 ? 20 - n : 1, "", c->help);
+		printf("%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "",
+		       c->help);
 	}
-	puts("      --socket PATH control socket (/run/sipalgd/control.sock)\n"
-	     "      --json        print one JSON document\n"
-	     "      --version     print the version\n"
-	     "      --help        print this\n"
+	puts("\n"
+	     "  --socket PATH  control socket (/run/sipalgd/control.sock)\n"
+	     "  --json         print one JSON document\n"
+	     "  --version      print the version\n"
+	     "  --help         print this; COMMAND --help: more of a command\n"
 	     "\n"
 	     "Exit status: 0; 1 the daemon said no; 2 usage; 3 no daemon.\n"
 	     "See sipalgctl(8).");
+}
+
+static void print_command_help(const struct ctl_command *c)
+{
+	print_command_usage(c, stdout);
+	printf("%s: %s\n", c->name, c->help);
+	if (c->more)
+		printf("\n%s", c->more);
 }
 
 static const struct ctl_command *find(const char *name)
@@ -51,40 +80,92 @@ static const struct ctl_command *find(const char *name)
 	return NULL;
 }
 
+static int complain_unknown(const char *name)
+{
+	const struct ctl_command *nearest = ctl_commands;
+	unsigned int least = UINT_MAX;
+
+	for (const struct ctl_command *c = ctl_commands; c->name; c++) {
+		unsigned int d = span_distance(name, c->name);
+
+		if (d < least) {
+			least = d;
+			nearest = c;
+		}
+	}
+	fprintf(stderr,
+		"sipalgctl: unknown command \"%s\"; nearest known: %s "
+		"(see --help)\n",
+		name, nearest->name);
+	return CTL_USAGE;
+}
+
+static int complain(const struct ctl_command *c, const char *what)
+{
+	fprintf(stderr, "sipalgctl: %s: %s\n", c->name, what);
+	print_command_usage(c, stderr);
+	return CTL_USAGE;
+}
+
+static int run(const struct ctl *ctl, bool help, int argc, char **argv)
+{
+	const struct ctl_command *c = argc ? find(argv[0]) : NULL;
+
+	if (c && help) {
+		print_command_help(c);
+		return CTL_OK;
+	}
+	if (help) {
+		print_help();
+		return CTL_OK;
+	}
+	if (!argc) {
+		print_usage(stderr);
+		fputs("sipalgctl: no command (see --help)\n", stderr);
+		return CTL_USAGE;
+	}
+	if (!c)
+		return complain_unknown(argv[0]);
+	if (argc - 1 > c->most)
+		return complain(c, c->most ? "too many arguments"
+					   : "takes no argument");
+	if (ctl->all && !c->all)
+		return complain(c, "does not take --all");
+	return c->run(ctl, argc - 1, argv + 1);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		{ "socket", required_argument, NULL, 's' },
 		{ "json", no_argument, NULL, 'j' },
+		{ "all", no_argument, NULL, 'a' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
 	};
 	struct ctl ctl = { .socket = "/run/sipalgd/control.sock" };
-	const struct ctl_command *command = NULL;
+	bool help = false;
 	int c;
 
+	setlocale(LC_ALL, "");
+	term_init(&ctl);
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		if (c == 's') {
 			ctl.socket = optarg;
 		} else if (c == 'j') {
 			ctl.json = true;
+		} else if (c == 'a') {
+			ctl.all = true;
 		} else if (c == 'V') {
 			puts("sipalgctl " SIPALG_VERSION);
 			return CTL_OK;
 		} else if (c == 'h') {
-			print_help();
-			return CTL_OK;
+			help = true;
 		} else {
 			print_usage(stderr);
 			return CTL_USAGE;
 		}
 	}
-	if (optind < argc)
-		command = find(argv[optind++]);
-	if (!command || argc - optind > command->most) {
-		print_usage(stderr);
-		return CTL_USAGE;
-	}
-	return command->run(&ctl, argc - optind, argv + optind);
+	return run(&ctl, help, argc - optind, argv + optind);
 }

@@ -159,13 +159,25 @@ static void test_hash(void **state)
 			 span_hash(SPAN("foobar"), 7));
 }
 
+static void test_distance(void **state)
+{
+	(void)state;
+	assert_int_equal(span_distance("calls", "calls"), 0);
+	assert_int_equal(span_distance("", "calls"), 5);
+	assert_int_equal(span_distance("calls", ""), 5);
+	assert_int_equal(span_distance("cals", "calls"), 1);
+	assert_int_equal(span_distance("colls", "calls"), 1);
+	assert_int_equal(span_distance("ccalls", "calls"), 1);
+	assert_int_equal(span_distance("kitten", "sitting"), 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trim), cmocka_unit_test(test_compare),
 		cmocka_unit_test(test_find), cmocka_unit_test(test_to_uint),
 		cmocka_unit_test(test_copy), cmocka_unit_test(test_dup),
-		cmocka_unit_test(test_hash),
+		cmocka_unit_test(test_hash), cmocka_unit_test(test_distance),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
