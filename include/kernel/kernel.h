@@ -13,7 +13,7 @@
  * @udp_idle_s:	nf_conntrack_udp_timeout, and _stream
  * @tcp_idle_s:	nf_conntrack_tcp_timeout_syn_sent, and _established
  * @counts:	nf_conntrack_acct
- * @before_send: Called before a packet of our own is sent; may be NULL
+ * @before_send: Given each packet of our own before it is sent; may be NULL
  */
 struct kernel {
 	const struct conf *conf;
@@ -23,7 +23,7 @@ struct kernel {
 	struct rawsend rawsend;
 	uint32_t udp_idle_s[2], tcp_idle_s[2];
 	bool counts;
-	void (*before_send)(void *arg);
+	void (*before_send)(void *arg, const void *packet, size_t len);
 	void *before_send_arg;
 };
 

@@ -23,10 +23,12 @@
 /**
  * struct alg_listener - Told of every message that was read; may be empty
  * @message:	The message is in alg->msg, what was (or, for COUNTER_observed,
- *		would be) changed in alg->edits
+ *		would be) changed in alg->edits; @flow is the sender's, and
+ *		@side where it came from
  */
 struct alg_listener {
-	void (*message)(void *arg, enum counter reason);
+	void (*message)(void *arg, enum counter reason, const struct flow *flow,
+			enum nat_side side);
 	void *arg;
 };
 

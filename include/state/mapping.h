@@ -21,6 +21,7 @@ struct mapping_key {
  * @in, @public_end: Its two keys; never change them in place
  * @flows:	Flows that use it
  * @holds:	Registrations, subscriptions and calls that need it
+ * @made_ms:	When it was made
  * @bypassed:	Its host is one of bypass.user_agents
  * @passing:	It goes with the last that uses it: the port that a TCP
  *		connection happens to have
@@ -33,7 +34,7 @@ struct mapping {
 	struct mapping_key in;
 	struct endpoint public_end;
 	unsigned int flows, holds;
-	uint64_t used_ms;
+	uint64_t used_ms, made_ms;
 	bool bypassed, passing;
 	struct undo_memory memory;
 	UT_hash_handle by_inside, by_public;

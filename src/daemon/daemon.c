@@ -49,10 +49,12 @@ static int on_queue(struct daemon *d, struct queue *queue)
 }
 
 /* A packet of our own overtakes none whose verdict is still to be sent */
-static void on_send(void *arg)
+static void on_send(void *arg, const void *packet, size_t len)
 {
 	struct daemon *d = arg;
 
+	(void)packet;
+	(void)len;
 	for (unsigned int i = 0; i < d->queue_count; i++)
 		queue_flush(&d->queues[i]);
 }

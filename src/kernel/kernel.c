@@ -155,7 +155,7 @@ static int op_send(void *ctx, const void *packet, size_t len)
 	struct kernel *kernel = ctx;
 
 	if (kernel->before_send)
-		kernel->before_send(kernel->before_send_arg);
+		kernel->before_send(kernel->before_send_arg, packet, len);
 	return rawsend_packet(&kernel->rawsend, packet, len);
 }
 

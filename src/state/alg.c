@@ -93,10 +93,11 @@ static struct decision unreadable(struct alg *alg, enum message_status status)
 }
 
 /* Whoever listens learns what became of the message in alg->msg */
-static void tell(struct alg *alg, enum counter reason)
+static void tell(struct alg *alg, enum counter reason, const struct arrival *in)
 {
 	if (alg->listener.message)
-		alg->listener.message(alg->listener.arg, reason);
+		alg->listener.message(alg->listener.arg, reason,
+				      in->view[0].flow, in->side);
 }
 
 /* ---- the body ---- */
@@ -330,7 +331,7 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
 	why = rewrite_message(alg, in);
-	tell(alg, why);
+	tell(alg, why, in);
 	return why == COUNTER_rewritten ? finish(alg, in) : pass(why);
 }
 
@@ -363,7 +364,7 @@ static struct span on_stream_message(void *owner, const struct connection *c,
 	if (in.side == NAT_SIDE_LAN && in.views == 1)
 		flow_meet(&alg->bindings, in.view[0].flow);
 	*reason = rewrite_message(alg, &in);
-	tell(alg, *reason);
+	tell(alg, *reason, &in);
 	if (*reason != COUNTER_rewritten)
 		return whole;
 	len = edit_apply(&alg->edits, whole, (char *)alg->out,

@@ -76,7 +76,7 @@ static struct mapping *mapping_add(struct bindings *b,
 		return NULL;
 	map->in = (struct mapping_key){ *inside, public_end->addr };
 	map->public_end = *public_end;
-	map->used_ms = b->now_ms;
+	map->used_ms = map->made_ms = b->now_ms;
 	HASH_ADD(by_inside, b->by_inside, in, sizeof(map->in), map);
 	HASH_ADD(by_public, b->by_public, public_end, sizeof(map->public_end),
 		 map);

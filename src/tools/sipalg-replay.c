@@ -230,11 +230,14 @@ static json_t *text_of(struct span s)
 }
 
 /* A message was read: in observe mode its edits are what would be done */
-static void on_message(void *arg, enum counter reason)
+static void on_message(void *arg, enum counter reason, const struct flow *flow,
+		       enum nat_side side)
 {
 	struct replay *r = arg;
 	const struct edit_list *list = &r->alg->edits;
 
+	(void)flow;
+	(void)side;
 	if (reason != COUNTER_rewritten && reason != COUNTER_observed)
 		return;
 	for (unsigned int i = 0; i < list->count; i++) {
