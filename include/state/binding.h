@@ -31,6 +31,8 @@
  * struct bindings - All of them
  *
  * @now_ms:	Set before every packet and tick
+ * @carrying:	The message in hand is of a call that is carried: bypass.* does
+ *		not count
  *
  * The lists are in order of last use, the oldest first.
  */
@@ -39,6 +41,7 @@ struct bindings {
 	const struct nat *nat;
 	struct counters *counters;
 	uint64_t now_ms;
+	bool carrying;
 	struct mapping *by_inside, *by_public, *mappings;
 	struct flow *by_lan, *by_wan, *flows;
 	struct peer *peers, *peer_list;

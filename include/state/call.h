@@ -85,6 +85,8 @@ struct dialog {
  * @map:	The mapping it began on: held, so that it keeps its port
  * @outgoing:	It was the inside host that sent the INVITE
  * @spoken:	The inside host has said something in it
+ * @carried:	Something was changed in it: from now on to its end, whatever
+ *		gateway.mode and bypass.* say meanwhile
  * @held:	The last description wants no media in at least one direction
  * @offer:	What the first INVITE said: where each dialog begins
  * @stream:	Public ports it has reserved; slots may be NULL
@@ -99,7 +101,7 @@ struct call {
 	struct peer *peer[CALL_PEERS];
 	struct mapping *map;
 	enum call_state state;
-	bool outgoing, spoken, held;
+	bool outgoing, spoken, carried, held;
 	struct media_end offer[DESCRIBE_MEDIA];
 	struct dialog *dialogs;
 	struct media_stream *stream[CALL_STREAMS];
@@ -117,18 +119,22 @@ struct call {
 
 /**
  * struct calls - All calls
+ * @nat:	Of @bindings; timers of calls that are carried lift its @dry
  * @list:	The one longest unused first
  * @live:	How many are not ended
+ * @walks:	Walks through @table
  */
 struct calls {
 	const struct conf *conf;
 	struct bindings *bindings;
+	struct nat *nat;
 	struct media *media;
 	struct counters *counters;
 	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
 	struct call *table, *list;
 	unsigned int live;
+	struct table_walk *walks;
 };
 
 void calls_free(struct calls *calls);
@@ -157,6 +163,10 @@ struct span call_id(const struct call *call);
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
 		       uint64_t now_ms);
+
+/** call_is_carried() - A message of @inside is of a call that is carried */
+bool call_is_carried(const struct calls *calls, const struct addr *inside,
+		     const struct message *msg);
 
 /** call_state_name() - As in sipalgctl calls */
 const char *call_state_name(enum call_state state);

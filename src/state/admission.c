@@ -27,8 +27,9 @@ static bool is_sip_port(struct bindings *b, const struct tuple *lan,
 static bool is_bypassed(const struct bindings *b, const struct addr *inside,
 			const struct addr *remote)
 {
-	return conf_networks_contain(&b->conf->bypass.phones, inside) ||
-	       conf_networks_contain(&b->conf->bypass.peers, remote);
+	return !b->carrying &&
+	       (conf_networks_contain(&b->conf->bypass.phones, inside) ||
+		conf_networks_contain(&b->conf->bypass.peers, remote));
 }
 
 bool admission_is_bypassed(const struct bindings *b, const struct flow *flow)

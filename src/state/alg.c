@@ -281,13 +281,68 @@ static struct decision admit_media(struct alg *alg, const struct arrival *in)
 static enum counter rewrite_message(struct alg *alg, struct arrival *in)
 {
 	edit_reset(&alg->edits);
-	if (is_bypassed_agent(alg, &in->view[0]))
+	if (!alg->bindings.carrying && is_bypassed_agent(alg, &in->view[0]))
 		return COUNTER_bypassed;
 	edit_message(alg, in);
 	if (!alg->edits.count)
 		return COUNTER_nothing_ours;
 	edit_sort(&alg->edits);
 	return alg->nat.dry ? COUNTER_observed : COUNTER_rewritten;
+}
+
+/* ---- calls that are carried ---- */
+
+/* Nothing is switched off for anybody */
+static bool is_all_on(const struct conf *conf)
+{
+	return conf->gateway.mode == CONF_MODE_ACTIVE &&
+	       !conf->bypass.phones.count && !conf->bypass.peers.count &&
+	       !conf->bypass.user_agents.count;
+}
+
+/* The inside host that a datagram is of; NULL if it is a stranger's */
+static const struct addr *inside_of(struct alg *alg, const struct arrival *in)
+{
+	const struct tuple *t = &in->pkt.tuple;
+	const struct mapping *map;
+
+	if (in->side == NAT_SIDE_LAN)
+		return &t->src.addr;
+	map = mapping_find_public(&alg->bindings, &t->dst);
+	if (!map || !peer_is_known(&alg->bindings, &map->in.inside.addr,
+				   &t->src.addr, in->now_ms))
+		return NULL;
+	return &map->in.inside.addr;
+}
+
+/* Of a call that began before it was switched off? */
+static bool is_carried(struct alg *alg, const struct arrival *in)
+{
+	const struct addr *inside;
+
+	if (is_all_on(alg->conf) || !alg->calls.live)
+		return false;
+	inside = inside_of(alg, in);
+	return inside && in->pkt.payload.len <= alg->conf->sip.max_message &&
+	       message_parse(in->pkt.payload, &alg->msg) == MESSAGE_OK &&
+	       call_is_carried(&alg->calls, inside, &alg->msg);
+}
+
+/* Work as if nothing was switched off; what it was is given to stop_carrying()
+ */
+static bool carry(struct alg *alg)
+{
+	bool dry = alg->nat.dry;
+
+	alg->nat.dry = false;
+	alg->bindings.carrying = true;
+	return dry;
+}
+
+static void stop_carrying(struct alg *alg, bool dry)
+{
+	alg->nat.dry = dry;
+	alg->bindings.carrying = false;
 }
 
 /* ---- datagrams ---- */
@@ -335,14 +390,29 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	return why == COUNTER_rewritten ? finish(alg, in) : pass(why);
 }
 
+/* Calls that began before it was switched off are carried to their end */
+static struct decision decide_carried(struct alg *alg, struct arrival *in)
+{
+	struct decision d;
+	bool dry;
+
+	if (!is_carried(alg, in)) {
+		if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
+			return pass(COUNTER_bypassed);
+		return decide_datagram(alg, in);
+	}
+	dry = carry(alg);
+	d = decide_datagram(alg, in);
+	stop_carrying(alg, dry);
+	return d;
+}
+
 /* ---- streams ---- */
 
-/* A message of a connection is in alg->msg: struct connections */
-static struct span on_stream_message(void *owner, const struct connection *c,
-				     int from, uint64_t now_ms,
-				     enum counter *reason)
+static struct span rewrite_stream(struct alg *alg, const struct connection *c,
+				  int from, uint64_t now_ms,
+				  enum counter *reason)
 {
-	struct alg *alg = owner;
 	const struct tuple *t = from ? &c->wan : &c->lan;
 	struct arrival in = { .now_ms = now_ms, .side = NAT_SIDE_LAN };
 	struct span whole = alg->msg.whole;
@@ -351,7 +421,8 @@ static struct span on_stream_message(void *owner, const struct connection *c,
 	if (!alg->nat.ops->is_inside(alg->nat.ctx, &t->src.addr))
 		in.side = NAT_SIDE_WAN;
 	*reason = COUNTER_bypassed;
-	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
+	if (alg->conf->gateway.mode == CONF_MODE_BYPASS &&
+	    !alg->bindings.carrying)
 		return whole;
 	*reason = COUNTER_no_mapping;
 	add_views(alg, &in, flow_stream(&alg->bindings, t, in.side, now_ms), t);
@@ -373,6 +444,24 @@ static struct span on_stream_message(void *owner, const struct connection *c,
 		return (struct span){ (const char *)alg->out, (size_t)len };
 	*reason = COUNTER_too_many_edits;
 	return whole;
+}
+
+/* A message of a connection is in alg->msg: struct connections */
+static struct span on_stream_message(void *owner, const struct connection *c,
+				     int from, uint64_t now_ms,
+				     enum counter *reason)
+{
+	struct alg *alg = owner;
+	struct span bytes;
+	bool dry;
+
+	if (is_all_on(alg->conf) ||
+	    !call_is_carried(&alg->calls, &c->lan.src.addr, &alg->msg))
+		return rewrite_stream(alg, c, from, now_ms, reason);
+	dry = carry(alg);
+	bytes = rewrite_stream(alg, c, from, now_ms, reason);
+	stop_carrying(alg, dry);
+	return bytes;
 }
 
 /* The flow goes with its connection */
@@ -421,9 +510,7 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 	}
 	if (in->pkt.tuple.proto == IPPROTO_TCP)
 		return decide_segment(alg, in);
-	if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
-		return pass(COUNTER_bypassed);
-	return decide_datagram(alg, in);
+	return decide_carried(alg, in);
 }
 
 struct decision alg_packet(struct alg *alg, const void *data, size_t len,
@@ -498,6 +585,7 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 	alg->media =
 		(struct media){ .nat = &alg->nat, .counters = &alg->counters };
 	alg->calls = (struct calls){ .bindings = &alg->bindings,
+				     .nat = &alg->nat,
 				     .media = &alg->media,
 				     .counters = &alg->counters,
 				     .symptoms = &alg->symptoms,

@@ -84,6 +84,7 @@ static void call_free(struct calls *calls, struct call *call)
 	if (call->state != CALL_ENDED)
 		calls->live--;
 	timer_stop(calls->wheel, &call->timer);
+	table_walks_leave(calls->walks, call, call->hh.prev);
 	HASH_DELETE(hh, calls->table, call);
 	DL_DELETE(calls->list, call);
 	free(call->from);
@@ -173,6 +174,18 @@ static bool is_call_method(enum sip_method method)
 	       method == SIP_UPDATE;
 }
 
+bool call_is_carried(const struct calls *calls, const struct addr *inside,
+		     const struct message *msg)
+{
+	char key[CALL_KEY_MAX];
+	size_t len = call_key(key, inside, msg);
+	struct call *call = NULL;
+
+	if (len)
+		HASH_FIND(hh, calls->table, key, len, call);
+	return call && call->carried;
+}
+
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
 		       uint64_t now_ms)
@@ -201,6 +214,11 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 	}
 	/* Outside cannot keep its way in open by calls that nobody takes */
 	call->spoken |= outbound;
+	if (!call->carried && !calls->nat->dry) {
+		call->carried = true;
+		/* What was only thought of until now is made */
+		pinhole_keep(calls->media, call->pinholes);
+	}
 	if (call->spoken && (call->state != CALL_ENDED ||
 			     (request && msg->method == SIP_INVITE)))
 		call_add_peer(calls, call, flow, now_ms);
@@ -716,10 +734,8 @@ static void drop_gone(struct calls *calls, struct call *call, uint64_t now_ms)
 		call_reconcile(calls, call);
 }
 
-static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
+static void look_after(struct calls *calls, struct call *call, uint64_t now_ms)
 {
-	struct call *call = TIMER_OBJECT(timer, struct call, timer);
-	struct calls *calls = owner;
 	uint64_t silent_ms = calls->conf->media.timeout_s * 1000ull;
 
 	if (call->state == CALL_ENDED) {
@@ -736,4 +752,15 @@ static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
 		return;
 	}
 	schedule(calls, call, now_ms);
+}
+
+static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
+{
+	struct call *call = TIMER_OBJECT(timer, struct call, timer);
+	struct calls *calls = owner;
+	bool dry = calls->nat->dry;
+
+	calls->nat->dry = dry && !call->carried;
+	look_after(calls, call, now_ms);
+	calls->nat->dry = dry;
 }

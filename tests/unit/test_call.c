@@ -711,6 +711,78 @@ static void test_observe(void **state)
 	assert_true(talk_port(st, RTP, FAR_RTP) == 0);
 }
 
+/* Ways to switch it off for all, for this phone and for its provider */
+static void switch_off(unsigned int how)
+{
+	struct conf_networks *lists[] = { &st->conf.bypass.phones,
+					  &st->conf.bypass.peers };
+
+	if (how < 2)
+		st->conf.gateway.mode =
+			how ? CONF_MODE_BYPASS : CONF_MODE_OBSERVE;
+	else
+		assert_int_equal(network_parse(SPAN("0.0.0.0/0"),
+					       &lists[how - 2]->net[0]),
+				 0);
+	if (how >= 2)
+		lists[how - 2]->count = 1;
+	alg_configure(st->alg, &st->conf);
+}
+
+/* A call that began while we worked is carried to its end: media goes on, and
+ * what is said in it is rewritten
+ */
+static void test_switched_off_meanwhile(void **state)
+{
+	(void)state;
+	for (unsigned int how = 0; how < 4; how++) {
+		call_out();
+		switch_off(how);
+		talk_for(400);
+		assert_open();
+		out(st, .method = "INVITE", .cseq = 2, .sdp = mine(4000));
+		assert_true(talk_has(st, "m=audio 16384 "));
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PUBLIC));
+		in(st, .method = "INVITE", .cseq = 2, .status = 200,
+		   .sdp = theirs(6000));
+		out(st, .method = "ACK", .cseq = 2);
+		/* Another call is not ours */
+		out(st, .method = "INVITE", .remote_tag = "", .call_id = "new",
+		    .sdp = mine(5000));
+		assert_true(talk_has(st, "m=audio 5000 "));
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
+		in(st, .method = "BYE", .cseq = 9);
+		out(st, .method = "BYE", .cseq = 9, .status = 200);
+		assert_closed();
+		stage_wait(st, 40);
+		/* As nothing is carried any more, nothing is read */
+		out(st, .method = "INVITE", .cseq = 11, .sdp = mine(4000));
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+/* One that began while we only looked is no call of ours until then */
+static void test_switched_on_meanwhile(void **state)
+{
+	(void)state;
+	st->conf.gateway.mode = CONF_MODE_OBSERVE;
+	alg_configure(st->alg, &st->conf);
+	call_out();
+	st->conf.gateway.mode = CONF_MODE_ACTIVE;
+	alg_configure(st->alg, &st->conf);
+	out(st, .method = "INVITE", .cseq = 2, .sdp = mine(4000));
+	assert_true(talk_has(st, "m=audio 16384 "));
+	in(st, .method = "INVITE", .cseq = 2, .status = 200,
+	   .sdp = theirs(6000));
+	assert_open();
+	st->conf.gateway.mode = CONF_MODE_OBSERVE;
+	alg_configure(st->alg, &st->conf);
+	bye_out();
+	assert_closed();
+}
+
 /* The daemon stops: running calls go on (design, SIGTERM) */
 static void test_stop(void **state)
 {
@@ -764,6 +836,8 @@ int main(void)
 		TEST(test_limit),
 		TEST(test_older_call),
 		TEST(test_observe),
+		TEST(test_switched_off_meanwhile),
+		TEST(test_switched_on_meanwhile),
 		TEST(test_stop),
 	};
 
