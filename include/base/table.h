@@ -7,9 +7,63 @@
  * After HASH_ADD() an object is in the table only if TABLE_HAS() says so.
  */
 #define HASH_NONFATAL_OOM 1
+#include <stddef.h>
 #include <uthash.h>
 
 /** TABLE_HAS() - HASH_ADD() of @object under @handle had the memory it needs */
 #define TABLE_HAS(object, handle) ((object)->handle.tbl != NULL)
+
+/**
+ * struct table_walk - A place in a table that changes meanwhile
+ * @next:	The object to look at next; NULL at the end
+ * @link:	Other walks through the same table
+ *
+ * From the newest object to the oldest: one that comes meanwhile is not seen.
+ * Each table has a list of its walks; who removes an object calls
+ * table_walks_leave() first.
+ */
+struct table_walk {
+	void *next;
+	struct table_walk *link;
+};
+
+/**
+ * TABLE_WALK_BEGIN() - Begin a walk with the newest object
+ * @walks:	The table's list of walks
+ * @head:	First object under @handle; NULL: the table is empty
+ */
+#define TABLE_WALK_BEGIN(walks, walk, head, handle)                            \
+	table_walk_begin((walks), (walk),                                      \
+			 (head) ? ELMT_FROM_HH((head)->handle.tbl,             \
+					       (head)->handle.tbl->tail)       \
+				: NULL)
+
+static inline void table_walk_begin(struct table_walk **walks,
+				    struct table_walk *walk, void *newest)
+{
+	walk->next = newest;
+	walk->link = *walks;
+	*walks = walk;
+}
+
+/** table_walk_end() - The walk is over, or given up */
+static inline void table_walk_end(struct table_walk **walks,
+				  struct table_walk *walk)
+{
+	while (*walks && *walks != walk)
+		walks = &(*walks)->link;
+	if (*walks)
+		*walks = walk->link;
+}
+
+/** table_walks_leave() - @object goes; @older is its neighbour (hh.prev) */
+static inline void table_walks_leave(struct table_walk *walks,
+				     const void *object, void *older)
+{
+	for (; walks; walks = walks->link) {
+		if (walks->next == object)
+			walks->next = older;
+	}
+}
 
 #endif

@@ -83,6 +83,7 @@ struct registration_set {
  * struct registrations - All of them
  * @list:	The set longest unused first
  * @count:	Contacts
+ * @walks:	Walks through @table
  */
 struct registrations {
 	const struct conf *conf;
@@ -93,6 +94,7 @@ struct registrations {
 	struct registration_set *table, *list;
 	struct registration_hold *holds;
 	unsigned int count;
+	struct table_walk *walks;
 };
 
 /** registration_aor() - The address of record */

@@ -86,6 +86,7 @@ static void set_free_if_empty(struct registrations *regs,
 {
 	if (set->contacts)
 		return;
+	table_walks_leave(regs->walks, set, set->hh.prev);
 	HASH_DELETE(hh, regs->table, set);
 	DL_DELETE(regs->list, set);
 	free(set);
