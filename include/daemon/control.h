@@ -28,6 +28,13 @@ struct control_client;
  * @subscribe:	Instead of @answer: NULL keeps @client, who then gets lines by
  *		control_tell(); else it is the answer, {"error": "why"}
  * @unsubscribe: The subscriber is gone; @client must not be used any more
+ * @begin:	Instead of @answer: begin one that is too long to be made while
+ *		packets wait. Sets @state and returns NULL, or an answer,
+ *		{"error": "why"}
+ * @piece:	The next piece of its text, malloc()ed and never empty; NULL:
+ *		that was all. Called once a turn of the loop, when the last one
+ *		is sent, so it may take a millisecond
+ * @end:	Free @state: all is said, or the client is gone
  */
 struct control_command {
 	const char *name;
@@ -36,12 +43,16 @@ struct control_command {
 	json_t *(*subscribe)(void *arg, const json_t *request,
 			     struct control_client *client);
 	void (*unsubscribe)(void *arg, struct control_client *client);
+	json_t *(*begin)(void *arg, const json_t *request, void **state);
+	char *(*piece)(void *arg, void *state);
+	void (*end)(void *arg, void *state);
 };
 
 /**
  * struct control_client - One connection
  * @fd:		-1: the place is free
  * @subscription: It stays, as a subscriber of this command
+ * @pieces, @state: It gets an answer of this command in pieces
  * @out:	What is still to be sent: one answer of any size, or a
  *		subscriber's lines, bounded
  * @waits:	It waits for room in the socket
@@ -49,7 +60,8 @@ struct control_command {
  */
 struct control_client {
 	int fd;
-	const struct control_command *subscription;
+	const struct control_command *subscription, *pieces;
+	void *state;
 	size_t in_len, out_len, out_done;
 	char *out;
 	bool waits;

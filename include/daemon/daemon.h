@@ -17,6 +17,8 @@
  * @queues:	All that the rules may choose from; one thread serves them
  * @now_ms:	Monotonic time; read once a wake-up
  * @started_ms:	When it began
+ * @file_mode:	gateway.mode as the file has it; @conf's may be another by
+ *		command
  * @drop_overflow: Queues that are full drop; else packets pass unread
  */
 struct daemon {
@@ -29,6 +31,7 @@ struct daemon {
 	struct control control;
 	int epoll, signals, ticks;
 	uint64_t now_ms, started_ms;
+	enum conf_mode file_mode;
 	bool stop, drop_overflow;
 };
 
@@ -40,5 +43,21 @@ struct daemon {
  * Return: exit status
  */
 int daemon_run(const char *conf_path, struct conf *conf);
+
+/**
+ * daemon_reload() - Read the configuration file again
+ * @said:	Set to what there is to say of the file, a line each, also where
+ *		it was taken (warnings); the caller frees it. NULL: nothing
+ *
+ * Return: 0; -EINVAL or -errno if it was not taken: the old one stays in force
+ */
+int daemon_reload(struct daemon *d, char **said);
+
+/**
+ * daemon_set_mode() - Go on in another mode until a reload or the end
+ *
+ * Return: 0 or -ENOMEM
+ */
+int daemon_set_mode(struct daemon *d, enum conf_mode mode);
 
 #endif

@@ -88,10 +88,12 @@ int queue_run(struct queue *queue, queue_decide_t *decide, void *arg);
 
 /**
  * struct queue_counts - What the kernel says of a queue
+ * @waiting:	Packets in it now
  * @dropped:	Not taken because it was full
  * @user_dropped: Not delivered to the program
  */
 struct queue_counts {
+	unsigned int waiting;
 	uint64_t dropped, user_dropped;
 };
 

@@ -122,6 +122,8 @@ static void client_close(const struct control *control,
 		return;
 	if (subscription && subscription->unsubscribe)
 		subscription->unsubscribe(control->arg, client);
+	if (client->pieces)
+		client->pieces->end(control->arg, client->state);
 	close(client->fd);
 	free(client->out);
 	*client = (struct control_client){ .fd = -1 };
@@ -177,11 +179,25 @@ static void client_watch(const struct control *control,
 	watch(control, EPOLL_CTL_MOD, client->fd, waits ? EPOLLOUT : 0);
 }
 
+/* Of an answer in pieces, have the next one. Return: false if that was all */
+static bool client_next(const struct control *control,
+			struct control_client *client)
+{
+	if (!client->pieces)
+		return false;
+	free(client->out);
+	client->out = client->pieces->piece(control->arg, client->state);
+	client->out_len = client->out ? strlen(client->out) : 0;
+	client->out_done = 0;
+	return client->out;
+}
+
 /* Send what is left of an answer; the client is done with when all is sent */
 static void client_send(const struct control *control,
 			struct control_client *client)
 {
-	if (!client_flush(client) || !client_unsent(client))
+	if (!client_flush(client) ||
+	    (!client_unsent(client) && !client_next(control, client)))
 		client_close(control, client);
 	else
 		client_watch(control, client);
@@ -313,6 +329,22 @@ static json_t *subscribe(struct control *control, struct control_client *client,
 	return answer;
 }
 
+/* NULL: it gets its answer in pieces from now on, or memory ran out */
+static json_t *begin(const struct control *control,
+		     struct control_client *client,
+		     const struct control_command *c, const json_t *request)
+{
+	json_t *answer = c->begin(control->arg, request, &client->state);
+
+	if (answer || !client->state)
+		return answer;
+	client->pieces = c;
+	client->age_s = 0;
+	client->waits = true;
+	watch(control, EPOLL_CTL_MOD, client->fd, EPOLLOUT);
+	return NULL;
+}
+
 static const struct control_command *find(const struct control *control,
 					  const char *name)
 {
@@ -340,11 +372,13 @@ static void client_answer(struct control *control,
 		answer = refuse("unknown command");
 	else if (c->subscribe)
 		answer = subscribe(control, client, c, request);
+	else if (c->begin)
+		answer = begin(control, client, c, request);
 	else
 		answer = c->answer(control->arg, request);
 	if (c && c->changes)
 		log_change(client, name, request, answer);
-	if (!client->subscription)
+	if (!client->subscription && !client->pieces)
 		client_reply(control, client, answer);
 }
 
@@ -472,7 +506,7 @@ bool control_ready(struct control *control, int fd)
 			continue;
 		if (client->subscription)
 			subscriber_ready(control, client);
-		else if (client->out)
+		else if (client->out || client->pieces)
 			client_send(control, client);
 		else
 			client_receive(control, client);
@@ -488,7 +522,7 @@ static unsigned int patience_s(const struct control_client *client)
 {
 	if (client->subscription)
 		return client->waits ? SUBSCRIBER_S : UINT_MAX;
-	return client->out ? ANSWER_S : REQUEST_S;
+	return client->out || client->pieces ? ANSWER_S : REQUEST_S;
 }
 
 void control_tick(struct control *control)

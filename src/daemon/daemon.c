@@ -110,26 +110,64 @@ static void warn_restart(const struct conf *old, const struct conf *new)
 		log_warning("control.*: changed; takes effect at a restart");
 }
 
-static void on_reload(struct daemon *d)
+/* Go on with another one; the old one may go */
+static void take_conf(struct daemon *d, struct conf *conf)
+{
+	alg_configure(d->alg, conf);
+	kernel_configure(&d->kernel, conf);
+	free(d->conf);
+	d->conf = conf;
+}
+
+/* What conf_load() reports is wanted by the log and by who asked */
+static int load_conf(const struct daemon *d, struct conf *conf, char **said)
+{
+	size_t len;
+	FILE *report = open_memstream(said, &len);
+	int err = report ? conf_load(d->conf_path, conf, report) : -ENOMEM;
+
+	if (report)
+		fclose(report);
+	if (*said)
+		fputs(*said, stderr);
+	return err;
+}
+
+int daemon_reload(struct daemon *d, char **said)
 {
 	struct conf *conf = malloc(sizeof(*conf));
-	int err = conf ? conf_load(d->conf_path, conf, stderr) : -ENOMEM;
+	int err;
 
+	*said = NULL;
+	err = conf ? load_conf(d, conf, said) : -ENOMEM;
 	if (err) {
 		log_error("%s: not loaded (%s); the old configuration stays "
 			  "in force",
 			  d->conf_path,
 			  err == -EINVAL ? "errors above" : strerror(-err));
 		free(conf);
-		return;
+		return err;
 	}
 	warn_restart(d->conf, conf);
-	alg_configure(d->alg, conf);
-	kernel_configure(&d->kernel, conf);
+	take_conf(d, conf);
+	d->file_mode = conf->gateway.mode;
 	log_set_level(conf->log.level);
-	free(d->conf);
-	d->conf = conf;
 	log_notice("%s: loaded", d->conf_path);
+	return 0;
+}
+
+int daemon_set_mode(struct daemon *d, enum conf_mode mode)
+{
+	struct conf *conf = malloc(sizeof(*conf));
+
+	if (!conf)
+		return -ENOMEM;
+	*conf = *d->conf;
+	conf->gateway.mode = mode;
+	take_conf(d, conf);
+	log_notice("mode %s by command; the file says %s", conf_mode_name(mode),
+		   conf_mode_name(d->file_mode));
+	return 0;
 }
 
 /* ---- the loop ---- */
@@ -137,13 +175,15 @@ static void on_reload(struct daemon *d)
 static void on_signal(struct daemon *d)
 {
 	struct signalfd_siginfo info;
+	char *said = NULL;
 
 	if (read(d->signals, &info, sizeof(info)) != sizeof(info))
 		return;
 	if (info.ssi_signo == SIGHUP)
-		on_reload(d);
+		daemon_reload(d, &said);
 	else
 		d->stop = true;
+	free(said);
 }
 
 static void on_tick(struct daemon *d)
@@ -393,6 +433,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	int err;
 
 	d.started_ms = d.now_ms;
+	d.file_mode = conf->gateway.mode;
 	log_set_level(conf->log.level);
 	err = witness_init() ? -ENOMEM : daemon_open(&d);
 	if (!err) {

@@ -223,8 +223,9 @@ int queue_read_counts(uint16_t number, struct queue_counts *counts)
 
 	if (!f)
 		return -errno;
-	while (fscanf(f, "%u %*u %*u %*u %*u %lu %lu %*u %*u", &queue,
-		      &counts->dropped, &counts->user_dropped) == 3) {
+	while (fscanf(f, "%u %*u %u %*u %*u %lu %lu %*u %*u", &queue,
+		      &counts->waiting, &counts->dropped,
+		      &counts->user_dropped) == 4) {
 		if (queue == number) {
 			err = 0;
 			break;
