@@ -2,6 +2,7 @@
 #ifndef SIPALG_CONF_VALUE_H
 #define SIPALG_CONF_VALUE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -46,6 +47,8 @@ struct conf_type {
  * @words:	For types that take words, ended by a NULL word
  * @check:	NULL, or what must hold once all is read: 0, or -EINVAL with
  *		@why filled
+ * @caution:	NULL, or whether what was read, though allowed, deserves a
+ *		warning: true with @why filled
  * @with:	Key that @check also looks at, so that the later of the two
  *		lines is blamed; "section.key" or NULL
  */
@@ -57,6 +60,7 @@ struct conf_row {
 	const char *unit;
 	const struct conf_word *words;
 	int (*check)(const struct conf *conf, char *why);
+	bool (*caution)(const struct conf *conf, char *why);
 	const char *with;
 };
 
@@ -75,7 +79,7 @@ extern const struct conf_type conf_type_mark; /* value/mask */
 extern const struct conf_type conf_type_globs;
 extern const struct conf_type conf_type_path;
 extern const struct conf_type conf_type_group;
-extern const struct conf_type conf_type_endpoint; /* address:port */
+extern const struct conf_type conf_type_endpoint; /* [address:]port */
 
 /** CONF_STATE_DEFAULT - Default of a path that systemd may have chosen */
 #define CONF_STATE_DEFAULT "$STATE_DIRECTORY, else /var/lib/sipalgd"

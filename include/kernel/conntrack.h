@@ -29,6 +29,8 @@ int conntrack_create(struct conntrack *ct, const struct nat_entry *entry);
 int conntrack_remove(struct conntrack *ct, const struct tuple *lan);
 int conntrack_refresh(struct conntrack *ct, const struct tuple *lan,
 		      uint32_t timeout_s);
+int conntrack_set_mark(struct conntrack *ct, const struct tuple *lan,
+		       struct conf_mark mark);
 int conntrack_set_liberal(struct conntrack *ct, const struct tuple *lan);
 
 /**

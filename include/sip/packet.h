@@ -49,6 +49,17 @@ enum packet_status packet_parse(const void *data, size_t len,
 /** packet_tcp_flags() - Of a TCP packet: TH_SYN ... */
 uint8_t packet_tcp_flags(const struct packet *pkt);
 
+/** packet_dscp() - Its class, of @packet from the IP header on (RFC 2474 3) */
+uint8_t packet_dscp(const uint8_t *packet);
+
+/**
+ * packet_set_dscp() - Give it another class
+ * @packet:	As packet_parse() takes it; the checksum of IPv4 follows, and
+ *		the bits of ECN stay (RFC 3168 5)
+ * @dscp:	0 to 63
+ */
+void packet_set_dscp(uint8_t *packet, uint8_t dscp);
+
 /** packet_header_len() - Bytes before the payload */
 size_t packet_header_len(const struct packet *pkt);
 

@@ -50,6 +50,7 @@ enum connection_kind {
  * @answered:	End 1 has been heard
  * @refused:	Its ends are to be told that it cannot go on: connection_adopt()
  * @holds:	Bytes of an unfinished message wait in it
+ * @alien:	It carries no SIP that can be read
  */
 struct connection {
 	UT_hash_handle by_lan; /* beside its key: a cache line less */
@@ -58,7 +59,7 @@ struct connection {
 	struct tuple wan;
 	uint64_t used_ms, placed_ms;
 	enum connection_kind kind;
-	bool answered, refused, holds;
+	bool answered, refused, holds, alien;
 	struct segment_path path[2];
 	struct timer repeat, life;
 	struct connection *prev, *next, *holds_prev, *holds_next;

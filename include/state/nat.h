@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/addr.h"
+#include "conf/conf.h"
 
 /** enum nat_side - Where a packet came from, or which wire a tuple is of */
 enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
@@ -31,6 +32,7 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
  *		that one of ours must be removed and made anew first
  * @tcp_wscale:	Window scale of the inside host [0] and of the remote [1], as
  *		their SYNs had it; 0 for UDP, and where either had none
+ * @mark:	To make an entry: what is put on its conntrack mark
  * @packets_out, @packets_in: Seen so far, where nf_conntrack_acct is on
  *
  *	phone            gateway                          remote
@@ -43,6 +45,7 @@ struct nat_entry {
 	uint32_t timeout_s;
 	bool answered, fixed, from_wan, tcp_liberal, tcp_over;
 	uint8_t tcp_wscale[2];
+	struct conf_mark mark;
 	uint64_t packets_out, packets_in;
 };
 
@@ -53,6 +56,8 @@ struct nat_entry {
  * @create:	0; -EEXIST if either tuple is taken
  * @remove:	By its LAN tuple; 0 or -ENOENT
  * @refresh:	Set the timeout; 0 or -ENOENT
+ * @set_mark:	Put @mark on an entry that is there, where its mask is; 0 or
+ *		-ENOENT
  * @set_liberal: Set @tcp_liberal of the TCP entry with LAN tuple @lan, so that
  *		segments with shifted numbers are not INVALID; 0 or -ENOENT
  * @send:	Send a packet, as it shall be on the wire, past conntrack and
@@ -80,6 +85,8 @@ struct nat_ops {
 	int (*create)(void *ctx, const struct nat_entry *entry);
 	int (*remove)(void *ctx, const struct tuple *lan);
 	int (*refresh)(void *ctx, const struct tuple *lan, uint32_t timeout_s);
+	int (*set_mark)(void *ctx, const struct tuple *lan,
+			struct conf_mark mark);
 	int (*set_liberal)(void *ctx, const struct tuple *lan);
 	int (*send)(void *ctx, const void *packet, size_t len);
 	int (*route)(void *ctx, const struct addr *inside,
@@ -117,6 +124,13 @@ static inline int nat_create(const struct nat *nat,
 static inline int nat_remove(const struct nat *nat, const struct tuple *lan)
 {
 	return nat->dry ? 0 : nat->ops->remove(nat->ctx, lan);
+}
+
+static inline int nat_set_mark(const struct nat *nat, const struct tuple *lan,
+			       struct conf_mark mark)
+{
+	return nat->dry || !mark.mask ? 0
+				      : nat->ops->set_mark(nat->ctx, lan, mark);
 }
 
 static inline int nat_refresh(const struct nat *nat, const struct tuple *lan,

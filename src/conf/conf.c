@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fnmatch.h>
+#include <ifaddrs.h>
 #include <stdlib.h>
 
 #include "conf/inifile.h"
@@ -154,6 +155,67 @@ static int check_rtp_ports(const struct conf *conf, char *why)
 			   "RTCP");
 }
 
+/* The rules know media by its mark alone */
+static int check_media_dscp(const struct conf *conf, char *why)
+{
+	if (conf->media.dscp == CONF_DSCP_UNSET ||
+	    conf->media.conntrack_mark.value)
+		return 0;
+	return refuse(why, "the rules know media by its mark: set "
+			   "media.conntrack_mark too, for example to "
+			   "0x100/0x100");
+}
+
+static bool addr_of_interface(const struct ifaddrs *i, struct addr *out)
+{
+	const struct sockaddr_in *v4 = (const void *)i->ifa_addr;
+	const struct sockaddr_in6 *v6 = (const void *)i->ifa_addr;
+
+	if (!i->ifa_addr)
+		return false;
+	if (i->ifa_addr->sa_family == AF_INET)
+		*out = addr_from_v4(&v4->sin_addr);
+	else if (i->ifa_addr->sa_family == AF_INET6)
+		*out = addr_from_v6(&v6->sin6_addr);
+	else
+		return false;
+	return true;
+}
+
+/* The page is not secret, but nobody outside needs it */
+static bool caution_listen(const struct conf *conf, char *why)
+{
+	static const struct addr any4 = { .byte = {
+						  [10] = 0xff, [11] = 0xff } };
+	const struct addr *a = &conf->metrics.listen.addr;
+	struct ifaddrs *all, *i;
+	bool found = false;
+	struct addr own;
+
+	if (!conf->metrics.listen.port)
+		return false;
+	if (!addr_is_set(a) || addr_eq(a, &any4)) {
+		snprintf(why, CONF_WHY_MAX,
+			 "the page is for everybody, also on the outside; an "
+			 "inside or loopback address is enough");
+		return true;
+	}
+	if (getifaddrs(&all))
+		return false;
+	for (i = all; i && !found; i = i->ifa_next) {
+		found = conf_interface_matches(&conf->gateway.wan_interfaces,
+					       i->ifa_name) &&
+			addr_of_interface(i, &own) && addr_eq(a, &own);
+		if (found)
+			snprintf(why, CONF_WHY_MAX,
+				 "that is an address of the outside (%.*s); an "
+				 "inside or loopback address is enough",
+				 CONF_NAME_MAX, i->ifa_name);
+	}
+	freeifaddrs(all);
+	return found;
+}
+
 /*
  * Manual and sample follow this table; tests compare them. The last column of
  * ROW is what --check says where a key is set that does nothing yet.
@@ -233,8 +295,7 @@ static const struct conf_row rows[] = {
 	      "or networks",
 	      NULL),
 	  .words = inbound_words },
-	{ ROW(sip, dscp, dscp, "", "DSCP class to set on SIP packets",
-	      "setting DSCP is not active in this version") },
+	{ ROW(sip, dscp, dscp, "", "DSCP class to set on SIP packets", NULL) },
 
 	{ ROW(media, enabled, yesno, "yes",
 	      "Rewrite SDP and open media mappings", NULL) },
@@ -252,11 +313,10 @@ static const struct conf_row rows[] = {
 		 NULL),
 	  LIMITS(5, 86400, "seconds") },
 	{ ROW(media, conntrack_mark, mark, "0",
-	      "VALUE/MASK for the conntrack mark of media; 0: leave",
-	      "marking media is not active in this version") },
+	      "VALUE/MASK for the conntrack mark of media; 0: leave", NULL) },
 	{ ROW(media, dscp, dscp, "",
-	      "DSCP class for media, set by printed rules on that mark",
-	      "setting DSCP is not active in this version") },
+	      "DSCP class for media, set by printed rules on that mark", NULL),
+	  .check = check_media_dscp, .with = "media.conntrack_mark" },
 	{ ROW(media, keep_local, yesno, "yes",
 	      "Keep media of calls between inside hosts inside", NULL) },
 	{ ROW(media, reserved_ports, ports, RESERVED_PORTS,
@@ -277,8 +337,10 @@ static const struct conf_row rows[] = {
 	      NULL) },
 
 	{ ROW(metrics, listen, endpoint, "",
-	      "ADDRESS:PORT for a Prometheus page; empty: off",
-	      "the metrics page is not active in this version") },
+	      "ADDRESS:PORT, or a PORT of 127.0.0.1, for a Prometheus page; "
+	      "empty: off",
+	      NULL),
+	  .caution = caution_listen },
 
 	{ ROW(log, level, word, "info", "error, warning, notice, info or debug",
 	      NULL),
@@ -466,23 +528,28 @@ static int row_parse(const struct conf_row *row, struct span text,
 	return err;
 }
 
+static void row_warn(struct loading *l, const struct conf_row *row,
+		     const char *why)
+{
+	const struct conf_option *o = &row->option;
+	char name[2 * CONF_NAME_MAX];
+
+	option_name(o, name, sizeof(name));
+	say(l, option_line(l, o->section, o->key), name, "warning: ", why);
+}
+
 /* What is set although it does nothing yet */
 static void pending_warn(struct loading *l, const struct conf_row *row,
 			 const struct conf *conf)
 {
-	const struct conf_option *o = &row->option;
 	char text[VALUE_TEXT_MAX], initial[VALUE_TEXT_MAX];
-	char name[2 * CONF_NAME_MAX];
 	struct conf defaults;
 
 	conf_init(&defaults);
 	row_text(row, &defaults, initial, sizeof(initial));
 	row_text(row, conf, text, sizeof(text));
-	if (!strcmp(text, initial))
-		return;
-	option_name(o, name, sizeof(name));
-	say(l, option_line(l, o->section, o->key), name,
-	    "warning: ", o->pending);
+	if (strcmp(text, initial))
+		row_warn(l, row, row->option.pending);
 }
 
 static void row_load(struct loading *l, const struct conf_row *row,
@@ -516,6 +583,9 @@ static void rows_load(struct loading *l, struct conf *conf)
 		if (!bad[i] && rows[i].check && rows[i].check(conf, why))
 			option_problem(l, &rows[i], check_line(l, &rows[i]),
 				       why);
+		else if (!bad[i] && rows[i].caution &&
+			 rows[i].caution(conf, why))
+			row_warn(l, &rows[i], why);
 	}
 }
 

@@ -616,21 +616,21 @@ static int endpoint_parse(const struct conf_row *row, struct span text,
 			  struct conf *conf, char *why)
 {
 	const char *colon = text.len ? memrchr(text.ptr, ':', text.len) : NULL;
+	/* Who names no address means this host alone */
+	struct span host = SPAN("127.0.0.1"), number = text;
 	struct endpoint e = { 0 };
-	struct span host;
 	uint64_t port = 0;
 
-	if (text.len) {
-		host = span_between(text.ptr, colon ? colon : text.ptr);
-		/* 2001:db8::1:80 could be read two ways: brackets decide */
-		if (!colon || addr_parse(host, &e.addr) ||
-		    (!addr_is_v4(&e.addr) && host.ptr[0] != '[') ||
-		    span_to_uint(span_between(colon + 1, span_end(text)),
-				 UINT16_MAX, &port) ||
-		    !port)
-			return refuse_text(why, text,
-					   "ADDRESS:PORT (IPv6 in brackets)");
+	if (colon) {
+		host = span_between(text.ptr, colon);
+		number = span_between(colon + 1, span_end(text));
 	}
+	/* 2001:db8::1:80 could be read two ways: brackets decide */
+	if (text.len && (addr_parse(host, &e.addr) ||
+			 (!addr_is_v4(&e.addr) && host.ptr[0] != '[') ||
+			 span_to_uint(number, UINT16_MAX, &port) || !port))
+		return refuse_text(why, text,
+				   "ADDRESS:PORT (IPv6 in brackets) or PORT");
 	e.port = (uint16_t)port;
 	*(struct endpoint *)member(row, conf) = e;
 	return 0;

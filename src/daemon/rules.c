@@ -175,9 +175,34 @@ static void print_row(const struct conf *conf, const struct row *row,
 	print_queue(conf, row, out);
 }
 
-static bool has_media(const struct conf *conf)
+/* Media from sources that nobody announced comes to the queue */
+static bool has_guests(const struct conf *conf)
 {
 	return conf->media.enabled && conf->media.source != CONF_SOURCE_STRICT;
+}
+
+static bool has_class(const struct conf *conf)
+{
+	return conf->media.enabled && conf->media.dscp != CONF_DSCP_UNSET;
+}
+
+static bool has_media(const struct conf *conf)
+{
+	return has_guests(conf) || has_class(conf);
+}
+
+/* In PREROUTING, where the entry and with it the mark is known already: a chain
+ * more in POSTROUTING would be a jump more, which is not added where another of
+ * the jumps is in place
+ */
+static void print_class(const struct conf *conf, FILE *out)
+{
+	const struct conf_mark *mark = &conf->media.conntrack_mark;
+
+	fprintf(out,
+		"-A SIPALGD-MEDIA -p udp -m connmark --mark 0x%x/0x%x "
+		"-j DSCP --set-dscp 0x%02x\n",
+		mark->value, mark->mask, (unsigned int)conf->media.dscp);
 }
 
 static void print_media(const struct conf *conf, FILE *out)
@@ -185,6 +210,10 @@ static void print_media(const struct conf *conf, FILE *out)
 	const struct conf_names *wan = &conf->gateway.wan_interfaces;
 	char before[CONF_NAME_MAX + 64];
 
+	if (has_class(conf))
+		print_class(conf, out);
+	if (!has_guests(conf))
+		return;
 	for (unsigned int i = 0; i < wan->count; i++) {
 		snprintf(before, sizeof(before), "-i %s ", wan->name[i]);
 		print_row(conf, &media_row, "udp", before, out);
@@ -210,8 +239,33 @@ static void print_jump(const struct conf *conf, const struct jump *jump,
 	fprintf(out, "-A %s " OURS " -j %s\nCOMMIT\n", jump->from, jump->chain);
 }
 
+/* What to make of the mark beside, or instead of, media.dscp */
+static void print_mark_advice(const struct conf *conf, FILE *out)
+{
+	const struct conf_mark *mark = &conf->media.conntrack_mark;
+	const char *wan = conf->gateway.wan_interfaces.count
+				  ? conf->gateway.wan_interfaces.name[0]
+				  : "wan0";
+
+	if (!conf->media.enabled || !mark->value)
+		return;
+	fprintf(out,
+		"#\n# Media bears the conntrack mark 0x%x/0x%x. To give it a "
+		"class of tc, here 1:10:\n"
+		"#  nft add table inet voice\n"
+		"#  nft add chain inet voice post "
+		"'{ type filter hook postrouting priority mangle; }'\n"
+		"#  nft add rule inet voice post "
+		"ct mark and 0x%x == 0x%x meta priority set 1:10\n"
+		"# or to have its DSCP class minded on the way out:\n"
+		"#  tc qdisc replace dev %s root cake bandwidth 20mbit "
+		"diffserv4\n#\n",
+		mark->value, mark->mask, mark->mask, mark->value, wan);
+}
+
 static void print_apply(const struct conf *conf, FILE *out)
 {
+	print_mark_advice(conf, out);
 	fputs("*raw\n", out);
 	print_sip_chains(out);
 	print_chain(jump_own.chain, out);
@@ -226,7 +280,11 @@ static void print_apply(const struct conf *conf, FILE *out)
 	print_own(conf, out);
 	fputs("COMMIT\n", out);
 	if (has_media(conf)) {
-		fprintf(out, "# %s\n*mangle\n", media_row.reason);
+		if (has_class(conf))
+			fputs("# the class of media (media.dscp)\n", out);
+		if (has_guests(conf))
+			fprintf(out, "# %s\n", media_row.reason);
+		fputs("*mangle\n", out);
 		print_chain(jump_media.chain, out);
 		print_media(conf, out);
 		fputs("COMMIT\n", out);

@@ -200,6 +200,23 @@ static struct nlmsghdr *new_request(char *buf, uint16_t type, uint16_t flags,
 	return nlh;
 }
 
+/* Send what ct->object holds, and of a mark only the bits of its mask: the
+ * library has no attribute for that
+ */
+static int ask_masked(struct conntrack *ct, uint32_t mark_mask)
+{
+	char buf[NETLINK_REQUEST];
+	struct nlmsghdr *nlh =
+		new_request(buf, IPCTNL_MSG_CT_NEW, NLM_F_ACK,
+			    nfct_get_attr_u8(ct->object, ATTR_ORIG_L3PROTO));
+
+	if (nfct_nlmsg_build(nlh, ct->object) < 0 ||
+	    !mnl_attr_put_u32_check(nlh, sizeof(buf), CTA_MARK_MASK,
+				    htonl(mark_mask)))
+		return -EINVAL;
+	return netlink_ask(&ct->ask, nlh, NULL, NULL);
+}
+
 /* Send what ct->object holds */
 static int ask(struct conntrack *ct, uint16_t type, uint16_t flags, mnl_cb_t cb,
 	       void *data)
@@ -307,6 +324,8 @@ int conntrack_create(struct conntrack *ct, const struct nat_entry *entry)
 		set_nat(o, v4, false, &out->src);
 	if (entry->tcp_liberal)
 		set_liberal(o);
+	if (entry->mark.mask)
+		nfct_set_attr_u32(o, ATTR_MARK, entry->mark.value);
 	nfct_set_attr_u32(
 		o, ATTR_STATUS,
 		IPS_CONFIRMED |
@@ -330,6 +349,15 @@ int conntrack_refresh(struct conntrack *ct, const struct tuple *lan,
 		return -ENOMEM;
 	nfct_set_attr_u32(ct->object, ATTR_TIMEOUT, timeout_s);
 	return ask(ct, IPCTNL_MSG_CT_NEW, NLM_F_ACK, NULL, NULL);
+}
+
+int conntrack_set_mark(struct conntrack *ct, const struct tuple *lan,
+		       struct conf_mark mark)
+{
+	if (!begin(ct, lan))
+		return -ENOMEM;
+	nfct_set_attr_u32(ct->object, ATTR_MARK, mark.value);
+	return ask_masked(ct, mark.mask);
 }
 
 int conntrack_set_liberal(struct conntrack *ct, const struct tuple *lan)

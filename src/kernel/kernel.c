@@ -143,6 +143,14 @@ static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
 	return conntrack_refresh(&kernel->conntrack, lan, timeout_s);
 }
 
+static int op_set_mark(void *ctx, const struct tuple *lan,
+		       struct conf_mark mark)
+{
+	struct kernel *kernel = ctx;
+
+	return conntrack_set_mark(&kernel->conntrack, lan, mark);
+}
+
 static int op_set_liberal(void *ctx, const struct tuple *lan)
 {
 	struct kernel *kernel = ctx;
@@ -215,6 +223,16 @@ static bool op_is_bound(void *ctx, const struct endpoint *end)
 	return is_taken(end, SOCK_DGRAM) || is_taken(end, SOCK_STREAM);
 }
 
+/* sip.dscp, for a socket of our own */
+static void set_class(const struct kernel *kernel, int fd, bool v4)
+{
+	int tos = kernel->conf->sip.dscp << 2;
+
+	if (kernel->conf->sip.dscp != CONF_DSCP_UNSET)
+		setsockopt(fd, v4 ? SOL_IP : SOL_IPV6,
+			   v4 ? IP_TOS : IPV6_TCLASS, &tos, sizeof(tos));
+}
+
 /*
  * Sent from the inside host's own address, which a transparent socket may use:
  * the packet then takes the flow's entry, and with it the translation that the
@@ -225,13 +243,14 @@ static void op_ping(void *ctx, const struct tuple *lan)
 	bool v4 = addr_is_v4(&lan->src.addr);
 	struct sockaddr_storage from, to;
 	socklen_t len = socket_address(&lan->src, &from);
+	const struct kernel *kernel = ctx;
 	int one = 1, fd;
 
-	(void)ctx;
 	socket_address(&lan->dst, &to);
 	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;
+	set_class(kernel, fd, v4);
 	if (setsockopt(fd, v4 ? SOL_IP : SOL_IPV6,
 		       v4 ? IP_TRANSPARENT : IPV6_TRANSPARENT, &one,
 		       sizeof(one)) ||
@@ -261,6 +280,7 @@ const struct nat_ops kernel_ops = {
 	.create = op_create,
 	.remove = op_remove,
 	.refresh = op_refresh,
+	.set_mark = op_set_mark,
 	.set_liberal = op_set_liberal,
 	.send = op_send,
 	.route = op_route,

@@ -244,6 +244,24 @@ static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
 	return 0;
 }
 
+static int op_set_mark(void *ctx, const struct tuple *lan,
+		       struct conf_mark mark)
+{
+	struct simnat *sim = ctx;
+	int err = fault(sim, SIMNAT_SET_MARK);
+	struct simnat_entry *entry;
+
+	if (err)
+		return err;
+	entry = find_lan(sim, lan);
+	if (!entry)
+		return -ENOENT;
+	entry->data.mark.value =
+		(entry->data.mark.value & ~mark.mask) ^ mark.value;
+	entry->data.mark.mask |= mark.mask;
+	return 0;
+}
+
 static int op_set_liberal(void *ctx, const struct tuple *lan)
 {
 	struct simnat *sim = ctx;
@@ -365,6 +383,7 @@ const struct nat_ops simnat_ops = {
 	.create = op_create,
 	.remove = op_remove,
 	.refresh = op_refresh,
+	.set_mark = op_set_mark,
 	.set_liberal = op_set_liberal,
 	.send = op_send,
 	.route = op_route,

@@ -135,6 +135,54 @@ uint8_t packet_tcp_flags(const struct packet *pkt)
 	return pkt->data[pkt->l4 + 13];
 }
 
+/* The first two bytes of either family, with what the field is shifted by:
+ *	IPv4  version, IHL | DSCP, ECN
+ *	IPv6  version | traffic class: DSCP, ECN | flow label
+ */
+static unsigned int class_shift(const uint8_t *packet)
+{
+	return packet[0] >> 4 == 4 ? 2 : 6;
+}
+
+static uint16_t first_word(const uint8_t *packet)
+{
+	return (uint16_t)(packet[0] << 8 | packet[1]);
+}
+
+uint8_t packet_dscp(const uint8_t *packet)
+{
+	return first_word(packet) >> class_shift(packet) & 0x3f;
+}
+
+/* RFC 1624: the sum follows the one word that changed, so that one which was
+ * wrong stays wrong
+ */
+static void follow_check(uint8_t *packet, uint16_t was, uint16_t is)
+{
+	uint8_t *at = packet + offsetof(struct iphdr, check);
+	uint32_t sum = (uint16_t) ~(at[0] << 8 | at[1]);
+
+	sum += (uint16_t)~was;
+	sum += is;
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = ~((sum & 0xffff) + (sum >> 16));
+	at[0] = (uint8_t)(sum >> 8);
+	at[1] = (uint8_t)sum;
+}
+
+void packet_set_dscp(uint8_t *packet, uint8_t dscp)
+{
+	unsigned int shift = class_shift(packet);
+	uint16_t was = first_word(packet);
+	unsigned int others = was & ~(0x3fu << shift);
+	uint16_t is = (uint16_t)(others | (unsigned int)dscp << shift);
+
+	packet[0] = (uint8_t)(is >> 8);
+	packet[1] = (uint8_t)is;
+	if (packet[0] >> 4 == 4)
+		follow_check(packet, was, is);
+}
+
 size_t packet_header_len(const struct packet *pkt)
 {
 	return (size_t)((const uint8_t *)pkt->payload.ptr - pkt->data);

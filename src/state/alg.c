@@ -26,11 +26,13 @@ struct view {
 /**
  * struct arrival - One packet on its way through
  * @side:	Where it came from
+ * @is_sip:	It was read, and is not to be left alone
  * @view:	One, or in a hairpin two: the sender's and the receiver's
  */
 struct arrival {
 	struct packet pkt;
 	enum nat_side side;
+	bool is_sip;
 	uint64_t now_ms;
 	unsigned int views;
 	struct view view[2];
@@ -386,6 +388,7 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
 	why = rewrite_message(alg, in);
+	in->is_sip = why != COUNTER_bypassed;
 	tell(alg, why, in);
 	return why == COUNTER_rewritten ? finish(alg, in) : pass(why);
 }
@@ -491,6 +494,7 @@ static struct decision decide_segment(struct alg *alg, struct arrival *in)
 		return d;
 	verdict = connection_packet(&alg->connections, c, from, pkt, in->now_ms,
 				    alg->out, &d.len, &d.reason);
+	in->is_sip = !c->alien && d.reason != COUNTER_bypassed;
 	d.drop = verdict == STREAM_DROP;
 	if (verdict == STREAM_REPLACE)
 		d.data = alg->out;
@@ -513,6 +517,26 @@ static struct decision decide(struct alg *alg, struct arrival *in,
 	return decide_carried(alg, in);
 }
 
+/* sip.dscp: also what could pass as it came gets its class, and must be given
+ * back for it: docs/decisions/011
+ */
+static void set_class(struct alg *alg, const void *data, size_t len,
+		      struct decision *d)
+{
+	int dscp = alg->conf->sip.dscp;
+
+	if (dscp == CONF_DSCP_UNSET || len > sizeof(alg->out) ||
+	    alg->conf->gateway.mode != CONF_MODE_ACTIVE ||
+	    packet_dscp(d->data ? d->data : data) == dscp)
+		return;
+	if (!d->data) {
+		memcpy(alg->out, data, len);
+		d->data = alg->out;
+		d->len = len;
+	}
+	packet_set_dscp(alg->out, (uint8_t)dscp);
+}
+
 struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 			   enum nat_side side, uint64_t now_ms)
 {
@@ -522,6 +546,8 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	alg->bindings.now_ms = now_ms;
 	edit_reset(&alg->edits);
 	d = decide(alg, &in, data, len);
+	if (in.is_sip && !d.drop)
+		set_class(alg, data, len, &d);
 	counter_add(&alg->counters, d.reason);
 	return d;
 }

@@ -86,6 +86,8 @@ static void on_note(void *ctx, int from, enum stream_note note,
 		turn_reason(turn, counters[note]);
 	else
 		counter_add(turn->all->counters, counters[note]);
+	if (note == STREAM_ALIEN || note == STREAM_BROKEN)
+		turn->c->alien = true;
 	/* Not by nat_...(): what was changed once is carried to its end, also
 	 * where gateway.mode says observe meanwhile
 	 */
@@ -103,6 +105,7 @@ static void on_send(void *ctx, int from, const struct segment *seg)
 	struct connection *c = turn->c;
 	const struct nat *nat = turn->all->nat;
 	struct segment_path path = c->path[from];
+	int dscp = turn->all->conf->sip.dscp;
 	size_t len;
 	int err;
 
@@ -110,6 +113,8 @@ static void on_send(void *ctx, int from, const struct segment *seg)
 	path.tuple = tuple_reverse(from ? &c->lan : &c->wan);
 	if (!path.ttl)
 		path.ttl = TTL; /* nothing was heard of it */
+	if (dscp != CONF_DSCP_UNSET)
+		path.tos = (uint8_t)(dscp << 2);
 	len = segment_build(&path, seg, packet);
 	counter_add(turn->all->counters, COUNTER_tcp_own_packets);
 	err = nat->ops->send(nat->ctx, packet, len);

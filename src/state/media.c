@@ -179,7 +179,15 @@ static struct nat_entry entry_of(const struct media *m, const struct pinhole *p)
 		.wan = p->wan,
 		.timeout_s = m->conf->media.timeout_s,
 		.answered = true,
+		.mark = m->conf->media.conntrack_mark,
 	};
+}
+
+/* One that is there already, as if it had been made now */
+static int entry_take(const struct media *m, const struct nat_entry *entry)
+{
+	nat_set_mark(m->nat, &entry->lan, entry->mark);
+	return nat_refresh(m->nat, &entry->lan, entry->timeout_s);
 }
 
 /*
@@ -197,7 +205,7 @@ static int pinhole_create(const struct media *m, const struct pinhole *p)
 	if (nat_find(m->nat, &p->lan, NAT_SIDE_LAN, &found))
 		return err;
 	if (tuple_eq(&found.wan, &p->wan))
-		return nat_refresh(m->nat, &p->lan, entry.timeout_s);
+		return entry_take(m, &entry);
 	nat_remove(m->nat, &p->lan);
 	return nat_create(m->nat, &entry);
 }

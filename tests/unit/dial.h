@@ -24,7 +24,7 @@
  * @told:	The last acknowledgement it was given
  * @mss:	What the SYN from the other end offered
  * @packets, @own: That reached it; of these, those the gateway sent itself
- * @flags, @ttl: Of the last one
+ * @flags, @ttl, @dscp: Of the last one
  * @got, @len:	Bytes that reached it, in order
  */
 struct dial_end {
@@ -33,7 +33,7 @@ struct dial_end {
 	uint16_t mss;
 	bool ended, reset;
 	unsigned int packets, own;
-	uint8_t flags, ttl;
+	uint8_t flags, ttl, dscp;
 	size_t len;
 	char got[DIAL_ROOM];
 };
@@ -77,6 +77,7 @@ static inline void dial_take(struct dial_end *e, const struct packet *pkt)
 
 	e->packets++;
 	e->flags = flags;
+	e->dscp = packet_dscp(pkt->data);
 	e->ttl = pkt->data[addr_is_v4(&pkt->tuple.src.addr) ? 8 : 7];
 	if (flags & TH_ACK)
 		e->told = dial_get32(tcp + 8);

@@ -244,6 +244,60 @@ static void test_bypass(void **state)
 	assert_int_equal(st->d.reason, COUNTER_rewritten);
 }
 
+/* sip.dscp: each message that is read gets its class; what is left alone does
+ * not, whatever the reason
+ */
+static void test_class(void **state)
+{
+	static const struct {
+		const char *text;
+		enum counter reason;
+		bool classed;
+	} t[] = {
+		{ "OPTIONS sip:x SIP/2.0\r\n"
+		  "Via: SIP/2.0/UDP 192.168.1.10:5060\r\n\r\n",
+		  COUNTER_rewritten, true },
+		{ "OPTIONS sip:x SIP/2.0\r\n"
+		  "Via: SIP/2.0/UDP 198.51.100.5:5060\r\n\r\n",
+		  COUNTER_nothing_ours, true },
+		{ "OPTIONS sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.1.10",
+		  COUNTER_bad_end, false },
+		{ "\r\n\r\n", COUNTER_keepalive, false },
+		{ "no SIP at all, as it seems", COUNTER_not_sip, false },
+		{ "OPTIONS sip:x SIP/2.0\r\nUser-Agent: Clever 1\r\n"
+		  "Via: SIP/2.0/UDP 192.168.1.10:5060\r\n\r\n",
+		  COUNTER_bypassed, false },
+	};
+
+	(void)state;
+	st->conf.sip.dscp = 46;
+	st->conf.bypass.user_agents = (struct conf_names){ 1, { "Clever*" } };
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct decision d = decide(
+			PHONE, SERVER, span_from_str(t[i].text), NAT_SIDE_LAN);
+
+		if (d.reason != t[i].reason)
+			fail_msg("row %zu: %s", i, counter_name(d.reason));
+		assert_int_equal(d.data != NULL, t[i].classed);
+		if (!d.data)
+			continue;
+		assert_int_equal(packet_dscp(d.data), 46);
+		assert_true(stage_sums_ok(d.data, d.len));
+	}
+	/* It has it: back as it came, and nothing else is different */
+	st->conf.bypass.user_agents.count = 0;
+	st->conf.sip.dscp = 0;
+	assert_null(
+		decide(SERVER, PUBLIC, span_from_str(t[1].text), NAT_SIDE_WAN)
+			.data);
+	st->conf.sip.dscp = 46;
+	st->conf.gateway.mode = CONF_MODE_OBSERVE;
+	alg_configure(st->alg, &st->conf);
+	assert_null(
+		decide(PHONE, SERVER, span_from_str(t[0].text), NAT_SIDE_LAN)
+			.data);
+}
+
 /* An entry of the kernel's is asked for once, then remembered */
 static void test_fast_path(void **state)
 {
@@ -353,6 +407,7 @@ int main(void)
 		TEST(test_too_many_edits),
 		TEST(test_modes),
 		TEST(test_bypass),
+		TEST(test_class),
 		TEST(test_fast_path),
 		TEST(test_hairpin),
 		TEST(test_no_memory),

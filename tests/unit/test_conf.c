@@ -318,7 +318,14 @@ static const struct {
 	  "control.socket: 'control.sock' is not an absolute path" },
 	{ "[control]\nsocket =", 2, "control.socket: '' is not an absolute" },
 	{ "[control]\ngroup = a b", 2, "control.group: 'a b' is not a group" },
-	{ "[metrics]\nlisten = 9060", 2, "metrics.listen: '9060' is not ADD" },
+	{ "[metrics]\nlisten = :9060", 2,
+	  "metrics.listen: ':9060' is not ADD" },
+	{ "[metrics]\nlisten = 0", 2, "metrics.listen: '0' is not ADDRESS" },
+	{ "[metrics]\nlisten = 65536", 2, "metrics.listen: '65536' is not" },
+	{ "[media]\ndscp = ef", 2, "media.dscp: the rules know media by its" },
+	{ "[media]\ndscp = ef\nconntrack_mark = 0/0xff", 3,
+	  "media.dscp: the rules know media by its mark: set "
+	  "media.conntrack_mark too" },
 	{ "[metrics]\nlisten = ::1:9060", 2, "metrics.listen: '::1:9060' is" },
 	{ "[metrics]\nlisten = 127.0.0.1:0", 2, "metrics.listen: '127.0.0.1:" },
 	{ "[bypass]\nuser_agents = a,,b", 2,
@@ -461,10 +468,10 @@ static void test_queue_range(void **state)
 static void test_pending_keys_warn(void **state)
 {
 	static const char *const pending[] = {
-		"queue.count",		 "sip.dscp",
-		"media.conntrack_mark",	 "media.dscp",
-		"metrics.listen",	 "state.directory",
-		"limits.rate_per_phone", "limits.on_excess",
+		"queue.count",
+		"state.directory",
+		"limits.rate_per_phone",
+		"limits.on_excess",
 	};
 	size_t count = sizeof(pending) / sizeof(*pending);
 	char want[128];
@@ -483,6 +490,38 @@ static void test_pending_keys_warn(void **state)
 	expect_clean(NEEDED "[queue]\ncount = 1\n[media]\nsource = strict\n"
 			    "keep_local = true\nconntrack_mark = 0x0/0\n",
 		     &c);
+}
+
+/* For whom the metrics page is there: a port alone is for this host */
+static void test_metrics_listen(void **state)
+{
+	static const char *const open[] = { "0.0.0.0:9060", "[::]:9060" };
+	struct endpoint want = { .port = 9060 };
+	char text[256];
+	struct conf c;
+
+	(void)state;
+	assert_int_equal(addr_parse(SPAN("127.0.0.1"), &want.addr), 0);
+	expect_clean(NEEDED "[metrics]\nlisten = 9060\n", &c);
+	assert_true(endpoint_eq(&c.metrics.listen, &want));
+	expect_clean(NEEDED "[metrics]\nlisten = 192.0.2.77:9060\n", &c);
+	for (size_t i = 0; i < 2; i++) {
+		snprintf(text, sizeof(text), NEEDED "[metrics]\nlisten = %s\n",
+			 open[i]);
+		assert_int_equal(load(text, &c), 0);
+		assert_int_equal(report_lines(), 1);
+		assert_true(reported(5, "metrics.listen: warning: the page is "
+					"for everybody, also on the outside"));
+	}
+	/* Every machine has a loopback address: here it is the outside's */
+	assert_int_equal(load("[gateway]\nlan_interfaces = lan0\n"
+			      "wan_interfaces = lo\n"
+			      "[metrics]\nlisten = 9060\n",
+			      &c),
+			 0);
+	assert_int_equal(report_lines(), 1);
+	assert_true(reported(5, "metrics.listen: warning: that is an address "
+				"of the outside (lo)"));
 }
 
 static void test_limits_of_a_line(void **state)
@@ -624,6 +663,7 @@ int main(void)
 		cmocka_unit_test(test_every_error_is_reported),
 		cmocka_unit_test(test_queue_range),
 		cmocka_unit_test(test_pending_keys_warn),
+		cmocka_unit_test(test_metrics_listen),
 		cmocka_unit_test(test_limits_of_a_line),
 		cmocka_unit_test(test_bytes_of_all_sorts),
 		cmocka_unit_test(test_unreadable_files),

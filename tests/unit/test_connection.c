@@ -254,6 +254,37 @@ static void test_own_packets(void **state)
 	assert_int_equal(connections_wait_ms(all, st->now_ms), -1);
 }
 
+/* sip.dscp: from the SYN on, packets of our own too; where there is no SIP the
+ * class is none of our business
+ */
+static void test_class(void **state)
+{
+	struct span m = request("OPTIONS", CALLING);
+
+	(void)state;
+	st->conf.sip.dscp = 24;
+	dial_open(d, st, CALLING, SERVER);
+	assert_int_equal(d->end[0].dscp, 24);
+	assert_int_equal(d->end[1].dscp, 24);
+	dial_say(d, 0, first_half(m)); /* held, and acknowledged by us */
+	stage_wait(st, 1);
+	dial_say(d, 0, first_half(second_half(m)));
+	stage_wait(st, 1);
+	dial_say(d, 0, second_half(second_half(m)));
+	assert_int_equal(d->end[1].dscp, 24);
+	stage_wait(st, 5); /* nobody acknowledges: it is repeated */
+	assert_true(d->end[1].own > 0);
+	assert_int_equal(d->end[1].dscp, 24);
+	d = &dials[1];
+	dial_open(d, st, PHONE, SERVER);
+	dial_say(d, 0, SPAN("\x16\x03\x01 is how TLS begins, a client hello"));
+	assert_int_equal(st->d.reason, COUNTER_not_sip);
+	assert_int_equal(d->end[1].dscp, 0);
+	dial_ack(d, 1);
+	assert_int_equal(d->end[0].dscp, 0);
+	d = &dials[0];
+}
+
 /* Its end passes, and what remains of it is forgotten in a minute */
 static void test_end(void **state)
 {
@@ -995,6 +1026,7 @@ int main(void)
 		TEST(test_many_in_one),
 		TEST(test_held),
 		TEST(test_own_packets),
+		TEST(test_class),
 		TEST(test_end),
 		TEST(test_end_within),
 		TEST(test_reset),

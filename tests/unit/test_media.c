@@ -233,6 +233,49 @@ static void test_pinhole_faults(void **state)
 	pinhole_sweep(m, &list);
 }
 
+/* media.conntrack_mark: on entries that are made, and on one that the phone's
+ * own packets made before, where nothing but the bits of the mask changes
+ */
+static void test_mark(void **state)
+{
+	static const struct conf_mark others = { 0x5070, 0xffff };
+	static const struct conf_mark ours = { 0x200, 0x300 };
+	struct nat_entry e;
+	struct tuple lan;
+
+	(void)state;
+	list = NULL;
+	inside = stage_end("192.168.1.10:16384");
+	pub = stage_end("203.0.113.1:16384");
+	far = stage_end("198.51.100.9:6000");
+	st->conf.media.conntrack_mark = ours;
+	want();
+	assert_true(is_open(&e));
+	assert_int_equal(e.mark.value, 0x200);
+	pinhole_begin(list);
+	pinhole_sweep(m, &list);
+	assert_false(is_open(&e));
+	lan = (struct tuple){ inside, far, IPPROTO_UDP, 0 };
+	simnat_pass(&st->sim, NAT_SIDE_LAN, &lan, &(struct tuple){ 0 });
+	assert_int_equal(simnat_ops.set_mark(&st->sim, &lan, others), 0);
+	want();
+	assert_true(is_open(&e));
+	assert_true(endpoint_eq(&e.wan.dst, &pub));
+	assert_int_equal(e.mark.value, 0x5270);
+	/* Not asked for: not touched */
+	pinhole_begin(list);
+	pinhole_sweep(m, &list);
+	st->conf.media.conntrack_mark = (struct conf_mark){ 0 };
+	simnat_pass(&st->sim, NAT_SIDE_LAN, &lan, &(struct tuple){ 0 });
+	assert_int_equal(simnat_ops.set_mark(&st->sim, &lan, others), 0);
+	want();
+	assert_true(is_open(&e));
+	assert_int_equal(e.mark.value, 0x5070);
+	assert_int_equal(st->sim.calls[SIMNAT_SET_MARK], 3);
+	pinhole_begin(list);
+	pinhole_sweep(m, &list);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -245,6 +288,7 @@ int main(void)
 		TEST(test_mux),
 		TEST(test_pinhole),
 		TEST(test_pinhole_faults),
+		TEST(test_mark),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

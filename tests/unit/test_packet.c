@@ -321,6 +321,44 @@ static void test_too_big(void **state)
 	assert_int_equal(finish_packet(65528), -EMSGSIZE);
 }
 
+/* The class changes, the bits of ECN beside it and the flow label do not */
+static void test_dscp(void **state)
+{
+	size_t (*const make[])(const char *) = { make4, make6 };
+	size_t len;
+
+	(void)state;
+	for (unsigned int i = 0; i < 2 * 64 * 4; i++) {
+		uint8_t was = (uint8_t)(i * 37 % 64), to = i / 8 % 64;
+		uint8_t ecn = i / 2 % 4;
+		uint8_t before[sizeof(struct ip6_hdr)];
+
+		len = make[i % 2]("hello");
+		packet_set_dscp(room, was);
+		assert_int_equal(packet_dscp(room), was);
+		if (i % 2)
+			room[1] |= (uint8_t)(ecn << 4 | 0xa);
+		memcpy(before, room, sizeof(before));
+		packet_set_dscp(room, to);
+		assert_int_equal(packet_dscp(room), to);
+		assert_true(stage_sums_ok(room, len));
+		assert_int_equal(parse(len), PACKET_OK);
+		packet_set_dscp(room, was);
+		assert_memory_equal(room, before, sizeof(before));
+	}
+	/* Of IPv4: a sum that was wrong must not be made right */
+	len = make4("hello");
+	room[10] ^= 1;
+	packet_set_dscp(room, 46);
+	assert_false(stage_sums_ok(room, len));
+	packet_set_dscp(room, 0);
+	room[10] ^= 1;
+	assert_true(stage_sums_ok(room, len));
+	room[1] = 0xff;
+	packet_set_dscp(room, 0);
+	assert_int_equal(room[1], 3);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -337,6 +375,7 @@ int main(void)
 		cmocka_unit_test(test_zero_sum),
 		cmocka_unit_test(test_dont_fragment),
 		cmocka_unit_test(test_too_big),
+		cmocka_unit_test(test_dscp),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -53,6 +53,9 @@ static void test_golden_files(void **state)
 		{ "full.conf", VECTORS "full.ip6", RULES_IP6 },
 		{ "media.conf", VECTORS "media.ip4", RULES_IP4 },
 		{ "media.conf", VECTORS "media.remove", RULES_REMOVE },
+		{ "voice.conf", VECTORS "voice.ip4", RULES_IP4 },
+		{ "voice.conf", VECTORS "voice.ip6", RULES_IP6 },
+		{ "voice.conf", VECTORS "media.remove", RULES_REMOVE },
 		/* What takes rules out must not depend on what put them in */
 		{ "full.conf", VECTORS "remove", RULES_REMOVE },
 	};
@@ -143,6 +146,26 @@ static void test_range_at_the_limit(void **state)
 	free(text);
 }
 
+/* A mark is for media only, and a class without a mark is refused: no rule may
+ * match packets that bear none
+ */
+static void test_class_needs_media(void **state)
+{
+	struct conf conf;
+	char path[] = VECTORS "voice.conf", *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	(void)state;
+	assert_int_equal(conf_load(path, &conf, NULL), 0);
+	conf.media.enabled = false;
+	assert_int_equal(rules_print(&conf, RULES_IP4, out), 0);
+	fclose(out);
+	assert_null(strstr(text, "mangle"));
+	assert_null(strstr(text, "conntrack mark"));
+	free(text);
+}
+
 static void test_full_disk_is_an_error(void **state)
 {
 	FILE *full = fopen("/dev/full", "w");
@@ -162,6 +185,7 @@ int main(void)
 		cmocka_unit_test(test_manual_shows_the_rules),
 		cmocka_unit_test(test_multiport_limit),
 		cmocka_unit_test(test_range_at_the_limit),
+		cmocka_unit_test(test_class_needs_media),
 		cmocka_unit_test(test_full_disk_is_an_error),
 	};
 

@@ -75,6 +75,28 @@ for t in $tables; do
 	n=$("$t-save" -t mangle | grep -c -e '-A PREROUTING .*SIPALGD-MEDIA')
 	[ "$n" = 1 ] || fail "$t: $n media jumps"
 done
+# So does the class of media, beside it
+SIPALGD_CONF=$vectors/voice.conf
+quietly apply
+quietly apply
+for t in $tables; do
+	n=$("$t-save" -t mangle | grep -c 'connmark --mark 0x100/0x300 .*0x2e')
+	[ "$n" = 1 ] || fail "$t: $n rules for the class"
+	n=$("$t-save" -t mangle | grep -c 'ctstate NEW')
+	[ "$n" = 1 ] || fail "$t: $n media rules"
+	n=$("$t-save" -t mangle | grep -c -e '-A PREROUTING .*SIPALGD-MEDIA')
+	[ "$n" = 1 ] || fail "$t: $n media jumps beside the class"
+done
+# What is advised beside it can be pasted
+if command -v nft >/dev/null && nft list tables >/dev/null 2>&1; then
+	"$SIPALGD" -c "$SIPALGD_CONF" --print-rules |
+		sed -n 's/^#  nft/nft/p' >"$tmp"
+	[ "$(wc -l <"$tmp")" = 3 ] || fail "advice: $(cat "$tmp")"
+	sh -e "$tmp" || fail "nft refuses the advice"
+	nft list table inet voice | grep -q 'priority set 1:10' ||
+		fail "the advice did nothing"
+	nft delete table inet voice
+fi
 SIPALGD_CONF=$vectors/full.conf
 "$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
 for t in $tables; do
