@@ -6,6 +6,7 @@
 
 #include "conf/conf.h"
 #include "daemon/control.h"
+#include "daemon/trace.h"
 #include "kernel/kernel.h"
 #include "kernel/queue.h"
 #include "state/alg.h"
@@ -29,6 +30,7 @@ struct daemon {
 	struct queue *queues;
 	unsigned int queue_count;
 	struct control control;
+	struct trace trace;
 	int epoll, signals, ticks;
 	uint64_t now_ms, started_ms;
 	enum conf_mode file_mode;

@@ -29,9 +29,13 @@ static struct queue_verdict on_packet(void *arg, const struct queue_packet *pkt)
 {
 	struct daemon *d = arg;
 	enum nat_side side = netif_side(&d->kernel.netif, pkt->ifindex);
-	struct decision decision =
-		alg_packet(d->alg, pkt->data, pkt->len, side, d->now_ms);
+	struct decision decision;
 
+	if (trace_is_on(&d->trace))
+		trace_begin(&d->trace, pkt->data, pkt->len, side);
+	decision = alg_packet(d->alg, pkt->data, pkt->len, side, d->now_ms);
+	if (trace_is_on(&d->trace))
+		trace_end(&d->trace, &decision);
 	log_debug("packet of %zu bytes: %s", pkt->len,
 		  counter_name(decision.reason));
 	return (struct queue_verdict){ .drop = decision.drop,
@@ -53,8 +57,8 @@ static void on_send(void *arg, const void *packet, size_t len)
 {
 	struct daemon *d = arg;
 
-	(void)packet;
-	(void)len;
+	if (trace_is_on(&d->trace))
+		trace_own(&d->trace, packet, len);
 	for (unsigned int i = 0; i < d->queue_count; i++)
 		queue_flush(&d->queues[i]);
 }
@@ -193,6 +197,7 @@ static void on_tick(struct daemon *d)
 	if (read(d->ticks, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return;
 	control_tick(&d->control);
+	trace_tick(&d->trace);
 	kernel_tick(&d->kernel);
 	alg_tick(d->alg, d->now_ms);
 }
@@ -235,7 +240,9 @@ static void loop(struct daemon *d)
 
 	while (!d->stop) {
 		int n = epoll_wait(d->epoll, events, MAX_EVENTS,
-				   alg_wait_ms(d->alg, d->now_ms));
+				   trace_waits(&d->trace)
+					   ? 0
+					   : alg_wait_ms(d->alg, d->now_ms));
 
 		d->now_ms = monotonic_ms();
 		/* What has changed first, then the packets it matters to */
@@ -250,6 +257,7 @@ static void loop(struct daemon *d)
 				on_queue(d, queue);
 		}
 		alg_run(d->alg, d->now_ms);
+		trace_run(&d->trace);
 		choose_overflow(d);
 	}
 }
@@ -380,6 +388,7 @@ static int daemon_open(struct daemon *d)
 	d->alg = alg_new(d->conf, &kernel_ops, &d->kernel, d->now_ms);
 	if (!d->alg)
 		return -ENOMEM;
+	trace_init(&d->trace, d->alg, &d->control);
 	err = conntrack_each(&d->kernel.conntrack, on_old_entry, d);
 	if (err)
 		log_warning("conntrack: old flows not read: %s",

@@ -211,5 +211,11 @@ const struct control_command report_commands[] = {
 	{ .name = "set_mode", .answer = set_mode, .changes = true },
 	{ .name = "reload", .answer = reload, .changes = true },
 	{ .name = "rules", .answer = rules },
+	{ .name = "trace",
+	  .subscribe = trace_subscribe,
+	  .unsubscribe = trace_unsubscribe },
+	{ .name = "capture",
+	  .subscribe = trace_capture,
+	  .unsubscribe = trace_unsubscribe },
 	{ .name = NULL },
 };

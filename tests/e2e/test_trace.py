@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""sipalgctl trace: each message, what was changed, and why."""
+
+import re
+
+import pytest
+
+from lib.call import call_out
+from lib.control import Follower, ask
+from lib.gateway import ALICE, BOB, MEDIA, PROXY, PUBLIC
+from lib.sip import sdp
+
+
+@pytest.fixture
+def follow(daemon, own):
+    """follow("phone=192.168.1.9"): a trace that has begun."""
+    return lambda *terms: own(Follower(daemon, "trace", *terms))
+
+
+def edits(message, site):
+    return [e for e in message["edits"] if e["site"] == site]
+
+
+def test_register_is_told_with_reasons(line, follow):
+    trace = follow()
+    line.register()
+    sent, answered = trace.until_quiet()
+    assert sent["direction"] == "out" and answered["direction"] == "in"
+    assert sent["method"] == answered["method"] == "REGISTER"
+    assert sent["phone"] == f"{ALICE}:5060"
+    assert sent["public"] == f"{PUBLIC}:5060"
+    assert sent["peer"] == f"{PROXY}:5060"
+    assert sent["reason"] == "rewritten" and answered["status"] == 200
+    contact, = edits(sent, "Contact")
+    assert contact["old"] == f"{ALICE}:5060"
+    assert contact["new"] == f"{PUBLIC}:5060"
+    assert contact["why"] == "mapping of this phone made for this message"
+    back, = edits(answered, "Contact")
+    assert re.fullmatch(r"what it wrote itself; mapping of this phone "
+                        r"(since \d\d:\d\d:\d\d|made for this message)",
+                        back["why"])
+    line.register()
+    again = trace.until_quiet()[0]
+    contact, = edits(again, "Contact")
+    assert re.fullmatch(r"mapping of this phone since \d\d:\d\d:\d\d",
+                        contact["why"])
+
+
+def test_lines_show_what_stood_and_what_stands(line, follow):
+    trace = follow("method=REGISTER")
+    line.register()
+    lines = trace.next()["lines"]
+    contact, = (x for x in lines if x["old"].startswith("Contact:"))
+    assert f"@{ALICE}:5060" in contact["old"]
+    assert contact["new"] == contact["old"].replace(ALICE, PUBLIC)
+    via, = (x for x in lines if x["old"].startswith("Via:"))
+    assert f"UDP {PUBLIC}:5060" in via["new"]
+
+
+def test_media_and_length_have_reasons(line, follow):
+    line.register()
+    trace = follow("method=INVITE")
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    invite = trace.next()
+    port, = edits(invite, "m=")
+    assert port["why"] == f"public media port of {ALICE}:4000"
+    assert edits(invite, "c=")[0]["why"] == (
+        "public address of this phone's media")
+    length, = edits(invite, "Content-Length")
+    grown = int(length["new"]) - int(length["old"])
+    assert length["why"] in (f"the body is {grown} bytes longer",
+                             f"the body is {-grown} bytes shorter",
+                             "the body is 1 byte longer",
+                             "the body is 1 byte shorter")
+    call.from_server("BYE")
+
+
+def test_filters(line, follow, daemon):
+    line.register()
+    wanted = {
+        f"phone={ALICE}": True, "phone=192.168.1.0/24": True,
+        f"phone={BOB}": False, f"peer={PROXY}": True, "peer=192.0.2.1": False,
+        "number=alice": True, "number=al*": True, "number=bob": False,
+        "method=register": True, "method=INVITE": False,
+        "call-id=*": True, "call-id=none": False,
+    }
+    traces = {}
+    for term in wanted:
+        if len(traces) == 6:
+            check(line, traces, wanted)
+            traces = {}
+        traces[term] = follow(term)
+    check(line, traces, wanted)
+    one = follow("method=OPTIONS", "method=REGISTER", "number=bob")
+    line.register()
+    assert one.until_quiet() == []
+    for bad in ("phone=alice", "phone=192.168.1.9/24", "colour=red", "phone",
+                "", "number=", "call-id=" + "x" * 64):
+        said = ask(daemon, {"command": "trace", "filter": [bad]})["error"]
+        assert said.startswith("filter: "), said
+    for bad in ("phone=1.2.3.4", [1], {"a": 1}):
+        assert "error" in ask(daemon, {"command": "trace", "filter": bad})
+
+
+def check(line, traces, wanted):
+    line.register()
+    for term, trace in traces.items():
+        got = trace.until_quiet()
+        assert len(got) == (2 if wanted[term] else 0), (term, got)
+        trace.close()
+
+
+@pytest.mark.config(gateway__mode="observe")
+def test_observe_shows_what_would_change(phone, server, follow):
+    trace = follow()
+    alice, proxy = phone(), server()
+    alice.send(alice.register(), proxy.address)
+    proxy.recv()
+    seen = trace.next()
+    assert seen["reason"] == "observed"
+    assert edits(seen, "Contact")[0]["new"] == f"{PUBLIC}:5060"
+    assert any(PUBLIC in x["new"] for x in seen["lines"])
+
+
+@pytest.mark.config(bypass__phones=ALICE)
+def test_what_passes_says_why(phone, server, follow):
+    trace = follow()
+    alice, proxy = phone(), server()
+    alice.send(alice.register(), proxy.address)
+    proxy.recv()
+    seen = trace.next()
+    assert seen["reason"] == "bypassed" and not seen["edits"]
+    assert seen["text"].startswith("Packets passed because of gateway.mode")
+    assert seen["method"] == "REGISTER" and seen["phone"] == f"{ALICE}:5060"
+
+
+def test_what_cannot_be_read_is_shown(phone, server, follow):
+    trace = follow()
+    alice, proxy = phone(), server()
+    alice.send(alice.register().replace(b"\r\n\r\n", b"\r\n"), proxy.address)
+    proxy.recv()
+    assert trace.next()["reason"] == "bad_end"
+    alice.send(b"\r\n\r\n", proxy.address)
+    proxy.recv()
+    alice.send(b"REGISTER sip:\x1b[31m\xff\x80 SIP/2.0\r\nCall-ID: \xff\r\n"
+               b"\r\n", proxy.address)
+    proxy.recv()
+    seen = trace.next()
+    assert "\\xff" in seen["start"]
+
+
+def test_strangers_are_shown(server, follow, line):
+    line.register()
+    trace = follow()
+    stranger = server(host=MEDIA, user="evil")
+    host, port = line.public[line.phone.port]
+    stranger.send(stranger.request("INVITE", f"sip:alice@{host}:{port}"),
+                  (host, port))
+    seen = trace.next()
+    assert seen["reason"] == "not_allowed"
+    assert seen["peer"] == f"{MEDIA}:5060" and seen["phone"] == f"{ALICE}:5060"
+
+
+def test_nobody_listens_any_more(line, follow, daemon):
+    for _ in range(20):
+        trace = follow()
+        trace.close()
+    line.register()
+    trace = follow()
+    line.register()
+    assert len(trace.until_quiet()) == 2
