@@ -20,6 +20,8 @@
  * @started_ms:	When it began
  * @file_mode:	gateway.mode as the file has it; @conf's may be another by
  *		command
+ * @doctor_base, @doctor_base_ms, @refused_base: Before what doctor looks at:
+ *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
  */
 struct daemon {
@@ -33,6 +35,9 @@ struct daemon {
 	struct trace trace;
 	int epoll, signals, ticks;
 	uint64_t now_ms, started_ms;
+	struct counters doctor_base;
+	uint64_t doctor_base_ms;
+	unsigned long refused_base;
 	enum conf_mode file_mode;
 	bool stop, drop_overflow;
 };

@@ -7,6 +7,7 @@
 /**
  * struct rawsend - Sends packets of the daemon's own making
  * @v4, @v6:	Raw sockets, or -1
+ * @refused:	Packets that a rule of OUTPUT dropped
  *
  * For TCP segments that no queued packet can carry: they leave with MARK_OWN,
  * which keeps them from conntrack and NAT (the rules' SIPALGD-OUT), and so
@@ -14,6 +15,7 @@
  */
 struct rawsend {
 	int v4, v6;
+	unsigned long refused;
 };
 
 /**

@@ -31,6 +31,8 @@
  * struct bindings - All of them
  *
  * @now_ms:	Set before every packet and tick
+ * @shown_as, @seen_as: What was last written into a Via, and where the other
+ *		side says (received=) it saw it come from; not set if the same
  * @carrying:	The message in hand is of a call that is carried: bypass.* does
  *		not count
  *
@@ -46,6 +48,7 @@ struct bindings {
 	struct flow *by_lan, *by_wan, *flows;
 	struct peer *peers, *peer_list;
 	struct foreign *foreign, *foreign_list;
+	struct addr shown_as, seen_as;
 };
 
 /** bindings_free() - Forget everything; the kernel's entries stay */

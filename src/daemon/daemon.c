@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/doctor.h"
 #include "daemon/report.h"
 #include "sip/witness.h"
 
@@ -156,6 +157,7 @@ int daemon_reload(struct daemon *d, char **said)
 	take_conf(d, conf);
 	d->file_mode = conf->gateway.mode;
 	log_set_level(conf->log.level);
+	doctor_reset(d);
 	log_notice("%s: loaded", d->conf_path);
 	return 0;
 }

@@ -6,6 +6,7 @@
 
 #include "base/table.h"
 #include "daemon/daemon.h"
+#include "daemon/doctor.h"
 #include "daemon/list.h"
 #include "daemon/rules.h"
 
@@ -217,5 +218,6 @@ const struct control_command report_commands[] = {
 	{ .name = "capture",
 	  .subscribe = trace_capture,
 	  .unsubscribe = trace_unsubscribe },
+	{ .name = "doctor", .answer = doctor_answer },
 	{ .name = NULL },
 };

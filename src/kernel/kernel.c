@@ -59,7 +59,8 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 {
 	int err;
 
-	*kernel = (struct kernel){ .conf = conf, .rawsend = { -1, -1 } };
+	*kernel = (struct kernel){ .conf = conf,
+				   .rawsend = { .v4 = -1, .v6 = -1 } };
 	*what = "conntrack (ctnetlink): needs CAP_NET_ADMIN and the kernel "
 		"module nf_conntrack_netlink";
 	err = conntrack_open(&kernel->conntrack);

@@ -144,5 +144,7 @@ int rawsend_packet(struct rawsend *raw, const void *packet, size_t len)
 	do
 		sent = sendmsg(version == 4 ? raw->v4 : raw->v6, &msg, 0);
 	while (sent < 0 && errno == EINTR);
+	if (sent < 0 && errno == EPERM)
+		raw->refused++;
 	return sent < 0 ? -errno : 0;
 }

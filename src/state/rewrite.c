@@ -308,6 +308,19 @@ static void rewrite_uri(struct rewrite *rw, const struct site *site,
 		doubt(rw);
 }
 
+/* Another address than we show: of use to who asks what is wrong */
+static void note_seen(const struct rewrite *rw, const struct addr *received)
+{
+	struct bindings *b = rw->bindings;
+
+	if (!addr_eq(received, &rw->shown)) {
+		b->shown_as = rw->shown;
+		b->seen_as = *received;
+	} else if (addr_eq(&b->shown_as, &rw->shown)) {
+		b->seen_as = (struct addr){ 0 };
+	}
+}
+
 /* received and rport tell where the request came from, as the other side saw
  * it (RFC 3581 4): the inside host's own address and port, then
  */
@@ -318,9 +331,11 @@ static void restore_source(struct rewrite *rw, const struct via *via)
 	struct addr received;
 	uint64_t rport;
 	size_t len;
+	bool seen = !addr_parse(via->received, &received);
 
-	if (!addr_parse(via->received, &received) &&
-	    addr_eq(&received, &rw->shown)) {
+	if (seen)
+		note_seen(rw, &received);
+	if (seen && addr_eq(&received, &rw->shown)) {
 		len = via->received.ptr[0] == '['
 			      ? addr_format_host(&flow->lan.src.addr, text)
 			      : addr_format(&flow->lan.src.addr, text);

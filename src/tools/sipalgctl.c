@@ -7,6 +7,7 @@
 
 #include "base/span.h"
 #include "ctl/ctl.h"
+#include "ctl/doctor.h"
 #include "ctl/show.h"
 #include "ctl/term.h"
 
@@ -22,6 +23,16 @@ const struct ctl_command ctl_commands[] = {
 	  .arguments = "",
 	  .help = "what was counted",
 	  .run = show_stats },
+	{ .name = "doctor",
+	  .arguments = "[FILE]",
+	  .help = "what is wrong around the daemon, and what mends it",
+	  .more = "FILE is the configuration where no daemon runs "
+		  "(/etc/sipalgd/sipalgd.conf).\n"
+		  "--all also says what was checked and is well.\n"
+		  "Exit status 1: there are errors or warnings.",
+	  .most = 1,
+	  .all = true,
+	  .run = doctor_run },
 	{ 0 },
 };
 

@@ -1,0 +1,870 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Theory of operation
+ *
+ * What our rules should look like is not guessed from what --print-rules says:
+ * its text is loaded by the same tool in a network namespace of its own, which
+ * goes at once, and what the tool lists there is compared with what it lists
+ * here, word by word.
+ *
+ * Other people's rules are judged only where they certainly meet our traffic,
+ * whatever hosts it is between: one that names hosts, marks or sets is meant to
+ * be an exception.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/check.h"
+#include "ctl/program.h"
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+#define OURS "SIPALGD"
+
+typedef char text[CHECK_TEXT_MAX];
+
+static const char *const family_name[] = { "IPv4", "IPv6" };
+
+static bool is_ours(const char *chain)
+{
+	return !strncmp(chain, OURS, strlen(OURS));
+}
+
+static bool is_builtin(const struct rule *rule)
+{
+	return !is_ours(rule->chain);
+}
+
+/* "iptables-nft -t raw -D PREROUTING ...": its words, quoted for a shell */
+static void rule_command(char *buf, size_t cap, const struct ruleset *set,
+			 const struct rule *rule, const char *command)
+{
+	char word[512];
+
+	snprintf(buf, cap, "%s -t %s %s %s", set->tool, rule->table, command,
+		 rule->chain);
+	for (unsigned int i = 0; i < rule->words; i++) {
+		size_t len = strlen(buf);
+
+		snprintf(buf + len, cap - len, " %s",
+			 check_quote(word, sizeof(word), rule->word[i]));
+	}
+}
+
+static void nft_delete(char *buf, size_t cap, const struct nftrule *rule)
+{
+	snprintf(buf, cap, "nft delete rule %s %s %s handle %lu", rule->family,
+		 rule->table, rule->chain, rule->handle);
+}
+
+/* ---- all rules ---- */
+
+/* For each tool's rules of each family */
+static void each_set(struct doctor *d,
+		     void (*look)(struct doctor *d, enum check_family family,
+				  const struct ruleset *set))
+{
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++)
+			look(d, (enum check_family)f, &d->tables[f].set[i]);
+	}
+}
+
+static void each_rule(struct doctor *d,
+		      void (*look)(struct doctor *d, const struct ruleset *set,
+				   const struct rule *rule))
+{
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++) {
+			const struct ruleset *set = &d->tables[f].set[i];
+
+			for (size_t k = 0; k < set->rules; k++)
+				look(d, set, &set->rule[k]);
+		}
+	}
+}
+
+/* ---- ours: there, as they should be, and once ---- */
+
+static bool has_ours(const struct ruleset *set)
+{
+	return ruleset_has_chain(set, "raw", OURS);
+}
+
+/* The tool's list of what @wanted makes; false if that cannot be had */
+static bool expect(const struct ruleset *set, const char *wanted,
+		   struct ruleset *expected)
+{
+	static const char script[] = "\"$0-restore\" -w --noflush && "
+				     "exec \"$0-save\"";
+	const char *const argv[] = { "sh", "-c", script, set->tool, NULL };
+	const struct program load = { argv, wanted, true };
+	char *listed = NULL;
+	bool can = wanted && !program_run(&load, &listed) &&
+		   !ruleset_read(expected, set->tool, listed);
+
+	free(listed);
+	return can;
+}
+
+static unsigned int count_rule(const struct ruleset *set,
+			       const struct rule *rule)
+{
+	unsigned int n = 0;
+
+	for (size_t i = 0; i < set->rules; i++) {
+		const struct rule *r = &set->rule[i];
+
+		n += !strcmp(r->table, rule->table) &&
+		     !strcmp(r->chain, rule->chain) &&
+		     !strcmp(r->text, rule->text);
+	}
+	return n;
+}
+
+/* The @n-th rule of a chain, from 0; NULL if it has less */
+static const struct rule *rule_at(const struct ruleset *set, const char *table,
+				  const char *chain, unsigned int n)
+{
+	for (size_t i = 0; i < set->rules; i++) {
+		const struct rule *r = &set->rule[i];
+
+		if (r->position == n + 1 && !strcmp(r->table, table) &&
+		    !strcmp(r->chain, chain))
+			return r;
+	}
+	return NULL;
+}
+
+/* Runs @compare where ours are and what they should be is known */
+static void each_ours(struct doctor *d,
+		      void (*compare)(struct doctor *d,
+				      enum check_family family,
+				      const struct ruleset *set,
+				      const struct ruleset *expected))
+{
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++) {
+			const struct ruleset *set = &d->tables[f].set[i];
+			struct ruleset expected = { 0 };
+
+			if (has_ours(set) &&
+			    expect(set, d->tables[f].wanted, &expected))
+				compare(d, (enum check_family)f, set,
+					&expected);
+			ruleset_free(&expected);
+		}
+	}
+}
+
+static void missing_in(struct doctor *d, enum check_family family,
+		       const struct ruleset *set,
+		       const struct ruleset *expected)
+{
+	text fix;
+
+	check_own_command(d, fix, sizeof(fix), "rules apply");
+	for (size_t i = 0; i < expected->rules; i++) {
+		const struct rule *rule = &expected->rule[i];
+
+		if (is_builtin(rule) && !count_rule(set, rule))
+			check_found(d, fix,
+				    "%s, %s: no jump from %s of table %s to "
+				    "%s: somebody has flushed it",
+				    family_name[family], set->tool, rule->chain,
+				    rule->table, rule_target(rule));
+	}
+	for (size_t i = 0; i + 1 < expected->chains; i += 2) {
+		if (is_ours(expected->chain[i + 1]) &&
+		    !ruleset_has_chain(set, expected->chain[i],
+				       expected->chain[i + 1]))
+			check_found(d, fix, "%s, %s: table %s has no chain %s",
+				    family_name[family], set->tool,
+				    expected->chain[i], expected->chain[i + 1]);
+	}
+}
+
+void check_rules_missing(struct doctor *d)
+{
+	text fix;
+
+	check_own_command(d, fix, sizeof(fix), "rules apply");
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		const struct check_tables *tables = &d->tables[f];
+		bool found = false;
+
+		for (unsigned int i = 0; i < tables->sets; i++)
+			found |= has_ours(&tables->set[i]);
+		if (!found && tables->sets && tables->in_use)
+			check_found(d, fix,
+				    "%s: no rule brings SIP to the daemon",
+				    family_name[f]);
+	}
+	each_ours(d, missing_in);
+}
+
+static void stale_chain(struct doctor *d, enum check_family family,
+			const struct ruleset *set,
+			const struct ruleset *expected, const char *table,
+			const char *chain)
+{
+	const struct rule *is, *should;
+	unsigned int n = 0;
+	text fix;
+
+	do {
+		is = rule_at(set, table, chain, n);
+		should = rule_at(expected, table, chain, n++);
+	} while (is && should && !strcmp(is->text, should->text));
+	if (!is && !should)
+		return;
+	check_found(d, check_own_command(d, fix, sizeof(fix), "rules apply"),
+		    "%s, %s: %s is not what the configuration wants: its rule "
+		    "%u is \"%s\", not \"%s\"",
+		    family_name[family], set->tool, chain, n,
+		    is ? is->text : "", should ? should->text : "");
+}
+
+static void stale_in(struct doctor *d, enum check_family family,
+		     const struct ruleset *set, const struct ruleset *expected)
+{
+	text fix;
+
+	for (size_t i = 0; i + 1 < set->chains; i += 2) {
+		const char *table = set->chain[i], *chain = set->chain[i + 1];
+
+		if (!is_ours(chain))
+			continue;
+		if (ruleset_has_chain(expected, table, chain))
+			stale_chain(d, family, set, expected, table, chain);
+		else
+			check_found(d,
+				    check_own_command(d, fix, sizeof(fix),
+						      "rules apply"),
+				    "%s, %s: %s of table %s is left over from "
+				    "an older configuration",
+				    family_name[family], set->tool, chain,
+				    table);
+	}
+}
+
+void check_rules_stale(struct doctor *d)
+{
+	each_ours(d, stale_in);
+}
+
+static void doubled_in(struct doctor *d, enum check_family family,
+		       const struct ruleset *set)
+{
+	text fix;
+
+	for (size_t i = 0; i < set->rules; i++) {
+		const struct rule *rule = &set->rule[i];
+
+		if (!is_builtin(rule) || !is_ours(rule_target(rule)) ||
+		    count_rule(set, rule) < 2)
+			continue;
+		rule_command(fix, sizeof(fix), set, rule, "-D");
+		check_found(d, fix,
+			    "%s, %s: %s jumps to %s %u times: each message is "
+			    "read as often",
+			    family_name[family], set->tool, rule->chain,
+			    rule_target(rule), count_rule(set, rule));
+		return;
+	}
+}
+
+static void remove_command(char *buf, size_t cap, const struct ruleset *set)
+{
+	snprintf(buf, cap,
+		 "%s-save | grep -v -e '-[Aj] " OURS "' -e '^:" OURS
+		 "' | %s-restore",
+		 set->tool, set->tool);
+}
+
+/* nft's and the old tables are both asked */
+void check_rules_doubled(struct doctor *d)
+{
+	text fix;
+
+	each_set(d, doubled_in);
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		const struct check_tables *t = &d->tables[f];
+
+		if (t->sets < 2 || !has_ours(&t->set[0]) ||
+		    !has_ours(&t->set[1]))
+			continue;
+		remove_command(fix, sizeof(fix), &t->set[1]);
+		check_found(d, fix,
+			    "%s: our rules are in the tables of %s and of %s: "
+			    "each message is read twice",
+			    family_name[f], t->set[0].tool, t->set[1].tool);
+	}
+}
+
+/* ---- other rules that our traffic meets ---- */
+
+/* Kinds of traffic; SIP first */
+enum kind { SIP_OUT, SIP_IN, MEDIA_OUT, MEDIA_IN, KINDS };
+
+static void fill_kinds(const struct conf *conf, struct traffic *kind)
+{
+	const struct conf_names *lan = &conf->gateway.lan_interfaces;
+	const struct conf_names *wan = &conf->gateway.wan_interfaces;
+	const struct ports *sip = &conf->sip.ports;
+
+	kind[SIP_OUT] = (struct traffic){ .name = "SIP from the inside",
+					  .in = lan,
+					  .dport = sip,
+					  .tcp = true };
+	kind[SIP_IN] = (struct traffic){ .name = "SIP from the outside",
+					 .in = wan,
+					 .sport = sip,
+					 .dport = &conf->sip.signalling_ports,
+					 .tcp = true };
+	kind[MEDIA_OUT] =
+		(struct traffic){ .name = "media from the inside", .in = lan };
+	kind[MEDIA_IN] = (struct traffic){ .name = "media from the outside",
+					   .in = wan,
+					   .dport = &conf->media.rtp_ports };
+}
+
+/* A walk through raw PREROUTING */
+struct meeting {
+	struct doctor *d;
+	const struct ruleset *set;
+	const struct traffic *traffic;
+	enum kind kind;
+	bool passed_jump;
+	const struct rule *told; /* of it already, for another kind */
+};
+
+static bool is_jump(const struct rule *rule)
+{
+	return !strcmp(rule_target(rule), OURS);
+}
+
+static void meet(struct doctor *d, unsigned int kinds,
+		 enum ruleset_step (*visit)(void *arg, const struct rule *rule,
+					    const struct rule *base))
+{
+	struct traffic traffic[KINDS];
+
+	fill_kinds(d->conf, traffic);
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++) {
+			struct meeting m = { .d = d,
+					     .set = &d->tables[f].set[i] };
+
+			for (unsigned int k = 0; k < kinds; k++) {
+				m.traffic = &traffic[k];
+				m.kind = (enum kind)k;
+				m.passed_jump = false;
+				ruleset_walk(m.set, "raw", "PREROUTING",
+					     m.traffic, visit, &m);
+			}
+		}
+	}
+}
+
+/* Many rules meet several kinds: told of once */
+static bool is_told(struct meeting *m, const struct rule *rule)
+{
+	bool told = m->told == rule;
+
+	m->told = rule;
+	return told;
+}
+
+/* What puts the jump where it belongs: before the rule that is in its way, or
+ * behind all
+ */
+static void move_jump(char *buf, size_t cap, const struct ruleset *set,
+		      const struct rule *before)
+{
+	static const char jump[] = "-m comment --comment sipalgd -j " OURS;
+	char where[32] = "-A PREROUTING";
+
+	if (before)
+		snprintf(where, sizeof(where), "-I PREROUTING %u",
+			 before->position);
+	snprintf(buf, cap, "%s -t raw -D PREROUTING %s && %s -t raw %s %s",
+		 set->tool, jump, set->tool, where, jump);
+}
+
+static bool hides(const struct meeting *m, const struct rule *rule)
+{
+	const char *target = rule_target(rule);
+
+	/* Who drops what comes from outside means it */
+	return !strcmp(target, "ACCEPT") || !strcmp(target, "RETURN") ||
+	       !strcmp(target, "NFQUEUE") || !strcmp(target, "QUEUE") ||
+	       (!strcmp(target, "DROP") && m->kind == SIP_OUT);
+}
+
+static enum ruleset_step on_before(void *arg, const struct rule *rule,
+				   const struct rule *base)
+{
+	struct meeting *m = arg;
+	text fix;
+
+	if (is_jump(rule))
+		return RULESET_STOP;
+	if (!hides(m, rule) || !has_ours(m->set))
+		return RULESET_GO_ON;
+	if (is_told(m, rule))
+		return RULESET_STOP;
+	move_jump(fix, sizeof(fix), m->set, base);
+	check_found(m->d, fix,
+		    "%s does not reach the daemon: rule %u of raw %s comes "
+		    "before the jump to " OURS ": %s",
+		    m->traffic->name, rule->position, rule->chain, rule->text);
+	return RULESET_STOP;
+}
+
+void check_rules_shadowed(struct doctor *d)
+{
+	meet(d, MEDIA_OUT, on_before);
+}
+
+static enum ruleset_step on_after(void *arg, const struct rule *rule,
+				  const struct rule *base)
+{
+	struct meeting *m = arg;
+	text fix;
+
+	(void)base;
+	if (is_jump(rule)) {
+		m->passed_jump = true;
+		return RULESET_GO_ON;
+	}
+	if (!m->passed_jump || strcmp(rule_target(rule), "DROP") != 0)
+		return RULESET_GO_ON;
+	if (is_told(m, rule))
+		return RULESET_STOP;
+	move_jump(fix, sizeof(fix), m->set, NULL);
+	check_found(m->d, fix,
+		    "a rule behind the jump to " OURS " is never met by %s, "
+		    "which the queue takes before: %s",
+		    m->traffic->name, rule->text);
+	return RULESET_STOP;
+}
+
+void check_rules_after(struct doctor *d)
+{
+	meet(d, MEDIA_OUT, on_after);
+}
+
+static enum ruleset_step on_notrack(void *arg, const struct rule *rule,
+				    const struct rule *base)
+{
+	struct meeting *m = arg;
+	const char *target = rule_target(rule);
+	text fix;
+
+	(void)base;
+	if (is_jump(rule))
+		return m->kind < MEDIA_OUT ? RULESET_STOP : RULESET_GO_ON;
+	if (strcmp(target, "NOTRACK") != 0 &&
+	    (strcmp(target, "CT") != 0 || !rule_option(rule, "--notrack")))
+		return RULESET_GO_ON;
+	if (is_told(m, rule))
+		return RULESET_STOP;
+	rule_command(fix, sizeof(fix), m->set, rule, "-D");
+	check_found(m->d, fix,
+		    "%s is not tracked, so that it cannot be translated: %s",
+		    m->traffic->name, rule->text);
+	return RULESET_STOP;
+}
+
+/* What names hosts, interfaces or marks is meant for some traffic only */
+static bool nft_is_narrow(const struct nftrule *rule)
+{
+	static const char *const words[] = { "saddr", "daddr",	 "mark",
+					     "iif",   "iifname", "oif",
+					     "set",   "oifname", "fib" };
+
+	for (size_t i = 0; i < COUNT(words); i++) {
+		if (nftrule_has(rule, words[i]))
+			return true;
+	}
+	return false;
+}
+
+/* Its ports, if it names any, are certainly among ours */
+static bool nft_meets(const struct nftrule *rule, const struct ports *sport,
+		      const struct ports *dport)
+{
+	struct ports ports;
+
+	if (nftrule_ports(rule, "dport", &ports) &&
+	    !ports_overlap(&ports, dport))
+		return false;
+	return !nftrule_ports(rule, "sport", &ports) ||
+	       ports_overlap(&ports, sport);
+}
+
+/* It is for UDP or TCP, or for everything */
+static bool nft_is_for_all(const struct nftrule *rule)
+{
+	unsigned long packets, bytes;
+	int len = 0;
+
+	sscanf(rule->text, "counter packets %lu bytes %lu %n", &packets, &bytes,
+	       &len);
+	return nftrule_has(rule, "udp") || nftrule_has(rule, "tcp") ||
+	       !strcmp(rule->text + len, "notrack");
+}
+
+static void nft_notrack(struct doctor *d, const struct nftrule *rule)
+{
+	const struct conf *conf = d->conf;
+	text fix;
+	bool sip =
+		nft_meets(rule, &conf->sip.signalling_ports, &conf->sip.ports);
+
+	if (!nftrule_has(rule, "notrack") || nft_is_narrow(rule) ||
+	    !nft_is_for_all(rule) ||
+	    (!sip &&
+	     !nft_meets(rule, &conf->media.rtp_ports, &conf->media.rtp_ports)))
+		return;
+	nft_delete(fix, sizeof(fix), rule);
+	check_found(d, fix,
+		    "%s is not tracked, so that it cannot be translated: %s %s "
+		    "%s: %s",
+		    sip ? "SIP" : "media", rule->family, rule->table,
+		    rule->chain, rule->text);
+}
+
+static void each_nft(struct doctor *d,
+		     void (*look)(struct doctor *d, const struct nftrule *rule))
+{
+	for (size_t i = 0; i < d->nft.rules; i++)
+		look(d, &d->nft.rule[i]);
+}
+
+void check_notrack(struct doctor *d)
+{
+	meet(d, KINDS, on_notrack);
+	each_nft(d, nft_notrack);
+}
+
+/* ---- others at our queue ---- */
+
+static bool is_our_queue(const struct conf *conf, const char *numbers)
+{
+	unsigned int first, last;
+	int n = sscanf(numbers, "%u%*[:-]%u", &first, &last);
+
+	if (n < 1)
+		return false;
+	if (n < 2)
+		last = first;
+	return first < conf->queue.number + conf->queue.count &&
+	       last >= conf->queue.number;
+}
+
+static void shared_rule(struct doctor *d, const struct ruleset *set,
+			const struct rule *rule)
+{
+	const char *numbers = rule_option(rule, "--queue-num");
+	text fix;
+
+	if (!numbers)
+		numbers = rule_option(rule, "--queue-balance");
+	if (strcmp(rule_target(rule), "NFQUEUE") != 0 || is_ours(rule->chain) ||
+	    !is_our_queue(d->conf, numbers ? numbers : "0"))
+		return;
+	rule_command(fix, sizeof(fix), set, rule, "-D");
+	check_found(d, fix,
+		    "a rule of somebody else (%s) uses our queue, %s -A %s %s: "
+		    "give it, or queue.number, another number",
+		    set->tool, rule->table, rule->chain, rule->text);
+}
+
+static void shared_nft(struct doctor *d, const struct nftrule *rule)
+{
+	static const char *const forms[] = { "queue num ", "queue to ",
+					     "queue flags bypass to " };
+	text fix;
+
+	for (size_t i = 0; i < COUNT(forms); i++) {
+		const char *at = strstr(rule->text, forms[i]);
+
+		if (!at || !is_our_queue(d->conf, at + strlen(forms[i])))
+			continue;
+		nft_delete(fix, sizeof(fix), rule);
+		check_found(d, fix,
+			    "a rule of somebody else (nft, %s %s %s) uses our "
+			    "queue: %s",
+			    rule->family, rule->table, rule->chain, rule->text);
+		return;
+	}
+}
+
+void check_queue_shared(struct doctor *d)
+{
+	each_rule(d, shared_rule);
+	each_nft(d, shared_nft);
+}
+
+/* ---- the kernel's own helper ---- */
+
+/* The ports a rule names are certainly others than ours */
+static bool names_other_ports(const struct conf *conf, const struct rule *rule)
+{
+	const struct traffic out = { .in = &conf->gateway.lan_interfaces,
+				     .sport = &conf->sip.signalling_ports,
+				     .dport = &conf->sip.ports };
+	struct rule ports = { .target = 2, .words = 2 };
+
+	for (unsigned int i = 0; i + 1 < rule->target; i++) {
+		if (strncmp(rule->word[i], "--dport", 7) != 0 &&
+		    strncmp(rule->word[i], "--sport", 7) != 0)
+			continue;
+		ports.word[0] = rule->word[i];
+		ports.word[1] = rule->word[i + 1];
+		ports.target = 3;
+		if (!rule_meets(&ports, &out))
+			return true;
+	}
+	return false;
+}
+
+static void helper_rule(struct doctor *d, const struct ruleset *set,
+			const struct rule *rule)
+{
+	const char *helper = rule_option(rule, "--helper");
+	text fix;
+
+	if (strcmp(rule_target(rule), "CT") != 0 || !helper ||
+	    strncmp(helper, "sip", 3) != 0 || names_other_ports(d->conf, rule))
+		return;
+	rule_command(fix, sizeof(fix), set, rule, "-D");
+	check_found(d, fix,
+		    "the kernel's SIP helper rewrites the same messages: %s "
+		    "-A %s %s",
+		    rule->table, rule->chain, rule->text);
+}
+
+static void helper_nft(struct doctor *d, const struct nftrule *rule)
+{
+	const struct conf *conf = d->conf;
+	struct ports ports;
+	text fix;
+
+	if (!nftrule_helper(&d->nft, rule))
+		return;
+	/* What is no plain number may well be ours: it is for SIP */
+	if (nftrule_ports(rule, "dport", &ports) && ports.count &&
+	    !ports_overlap(&ports, &conf->sip.ports) &&
+	    !ports_overlap(&ports, &conf->sip.signalling_ports))
+		return;
+	nft_delete(fix, sizeof(fix), rule);
+	check_found(d, fix,
+		    "the kernel's SIP helper rewrites the same messages: nft, "
+		    "%s %s %s: %s",
+		    rule->family, rule->table, rule->chain, rule->text);
+}
+
+/* Ports of nf_conntrack_sip: its parameter, else 5060 */
+static bool helper_has_our_ports(const struct conf *conf)
+{
+	FILE *f = fopen("/sys/module/nf_conntrack_sip/parameters/ports", "re");
+	char list[256] = "5060";
+	struct ports ports;
+
+	if (f) {
+		if (!fgets(list, sizeof(list), f))
+			list[0] = '\0';
+		fclose(f);
+		list[strcspn(list, "\n")] = '\0';
+	}
+	return !ports_parse(span_from_str(list), &ports) &&
+	       (ports_overlap(&ports, &conf->sip.ports) ||
+		ports_overlap(&ports, &conf->sip.signalling_ports));
+}
+
+/* Kernels before 6.0 assign it by themselves where this is set */
+void check_helper(struct doctor *d)
+{
+	struct stat st;
+	long automatic;
+
+	each_rule(d, helper_rule);
+	each_nft(d, helper_nft);
+	if (check_sysctl("net/netfilter/nf_conntrack_helper", &automatic) &&
+	    automatic && !stat("/sys/module/nf_conntrack_sip", &st) &&
+	    helper_has_our_ports(d->conf))
+		check_found(d, "sysctl -w net.netfilter.nf_conntrack_helper=0",
+			    "the kernel's SIP helper rewrites the same "
+			    "messages: nf_conntrack_helper assigns it by "
+			    "itself");
+}
+
+/* ---- flow offload ---- */
+
+/* OpenWrt makes its rules from this file */
+static void offload_fix(char *buf, size_t cap, const char *otherwise)
+{
+	if (!access("/sbin/fw4", X_OK) || !access("/sbin/fw3", X_OK))
+		snprintf(buf, cap,
+			 "uci set firewall.@defaults[0].flow_offloading=0 && "
+			 "uci commit firewall && /etc/init.d/firewall restart");
+	else
+		snprintf(buf, cap, "%s", otherwise);
+}
+
+#define OFFLOADED                                                              \
+	"established flows are offloaded and pass the daemon by: only the "    \
+	"first messages of a phone are read: "
+
+static void offload_rule(struct doctor *d, const struct ruleset *set,
+			 const struct rule *rule)
+{
+	static const char *const narrow[] = { "-s",	 "-d",	     "--mark",
+					      "--dport", "--dports", "--sport",
+					      "--sports" };
+	text fix, otherwise;
+
+	if (strcmp(rule_target(rule), "FLOWOFFLOAD") != 0)
+		return;
+	for (unsigned int i = 0; i < rule->target; i++) {
+		for (size_t k = 0; k < COUNT(narrow); k++) {
+			if (!strcmp(rule->word[i], narrow[k]))
+				return;
+		}
+	}
+	rule_command(otherwise, sizeof(otherwise), set, rule, "-D");
+	offload_fix(fix, sizeof(fix), otherwise);
+	check_found(d, fix, OFFLOADED "%s -A %s %s", rule->table, rule->chain,
+		    rule->text);
+}
+
+static void offload_nft(struct doctor *d, const struct nftrule *rule)
+{
+	struct ports ports;
+	text fix, otherwise;
+
+	if ((!strstr(rule->text, "flow add @") &&
+	     !strstr(rule->text, "flow offload @")) ||
+	    nftrule_ports(rule, "dport", &ports) ||
+	    nftrule_ports(rule, "sport", &ports) ||
+	    nftrule_has(rule, "saddr") || nftrule_has(rule, "daddr") ||
+	    nftrule_has(rule, "mark"))
+		return;
+	nft_delete(otherwise, sizeof(otherwise), rule);
+	offload_fix(fix, sizeof(fix), otherwise);
+	check_found(d, fix, OFFLOADED "nft, %s %s %s: %s", rule->family,
+		    rule->table, rule->chain, rule->text);
+}
+
+void check_offload(struct doctor *d)
+{
+	each_rule(d, offload_rule);
+	each_nft(d, offload_nft);
+}
+
+/* ---- translation of the inside ---- */
+
+/* Whether "-s NETWORK" may mean an inside host */
+static bool is_inside(const struct doctor *d, const char *network)
+{
+	struct network net;
+
+	if (network_parse(span_from_str(network), &net))
+		return true;
+	for (unsigned int i = 0; i < d->links; i++) {
+		if (d->link[i].is_lan &&
+		    addr_is_set(&d->link[i].addr[CHECK_IP4]) &&
+		    network_contains(&net, &d->link[i].addr[CHECK_IP4]))
+			return true;
+	}
+	return false;
+}
+
+/* May translate what leaves by @wan: in doubt yes */
+static bool translates(const struct doctor *d, const struct rule *rule,
+		       const char *wan)
+{
+	static const char *const targets[] = { "MASQUERADE", "SNAT", "NETMAP",
+					       "SAME" };
+	struct conf_names list = { .count = 1 };
+	bool is_snat = false;
+
+	snprintf(list.name[0], sizeof(list.name[0]), "%s", wan);
+	for (size_t i = 0; i < COUNT(targets); i++)
+		is_snat |= !strcmp(rule_target(rule), targets[i]);
+	for (unsigned int i = 0; is_snat && i + 1 < rule->target; i++) {
+		bool inverted = i && !strcmp(rule->word[i - 1], "!");
+
+		if (!strcmp(rule->word[i], "-o"))
+			is_snat = names_overlap(&list, rule->word[i + 1]) !=
+				  inverted;
+		else if (!strcmp(rule->word[i], "-s") && !inverted)
+			is_snat = is_inside(d, rule->word[i + 1]);
+	}
+	return is_snat;
+}
+
+/* The text of a rule in a table of nat that says so; zones are not followed */
+static bool nft_translates(const struct nftrule *rule, const char *wan)
+{
+	char quoted[IF_NAMESIZE + 2];
+
+	if (!strncmp(rule->family, "ip6", 3) ||
+	    (!nftrule_has(rule, "masquerade") && !nftrule_has(rule, "snat") &&
+	     !strstr(rule->text, "snat to ")))
+		return false;
+	snprintf(quoted, sizeof(quoted), "\"%s\"", wan);
+	return (!strstr(rule->text, "oifname") &&
+		!strstr(rule->text, "oif ")) ||
+	       strstr(rule->text, quoted) || strchr(rule->text, '*') ||
+	       strchr(rule->text, '@') || strstr(rule->text, "!=");
+}
+
+static bool is_translated(const struct doctor *d, const char *wan)
+{
+	const struct check_tables *tables = &d->tables[CHECK_IP4];
+
+	for (unsigned int i = 0; i < tables->sets; i++) {
+		for (size_t k = 0; k < tables->set[i].rules; k++) {
+			if (translates(d, &tables->set[i].rule[k], wan))
+				return true;
+		}
+	}
+	for (size_t i = 0; i < d->nft.rules; i++) {
+		if (nft_translates(&d->nft.rule[i], wan))
+			return true;
+	}
+	return false;
+}
+
+/* Only where the inside has private addresses: else nothing needs NAT */
+void check_snat(struct doctor *d)
+{
+	const struct check_tables *tables = &d->tables[CHECK_IP4];
+	bool is_private = false;
+	text fix;
+
+	for (unsigned int i = 0; i < d->links; i++)
+		is_private |= d->link[i].is_lan &&
+			      addr_is_private(&d->link[i].addr[CHECK_IP4]);
+	for (unsigned int i = 0; is_private && tables->sets && i < d->links;
+	     i++) {
+		const struct check_link *l = &d->link[i];
+
+		if (!l->is_wan || !addr_is_set(&l->addr[CHECK_IP4]) ||
+		    is_translated(d, l->name))
+			continue;
+		snprintf(fix, sizeof(fix),
+			 "%s -t nat -A POSTROUTING -o %s -j MASQUERADE",
+			 tables->set[0].tool, l->name);
+		check_found(d, fix,
+			    "nothing translates the inside's addresses to that "
+			    "of %s: no MASQUERADE or SNAT rule",
+			    l->name);
+	}
+}
