@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/table.h"
 #include "daemon/daemon.h"
@@ -129,12 +130,18 @@ static json_t *set_mode(void *arg, const json_t *request)
 	return mode(arg, request);
 }
 
-/* The file may hold any bytes, and so may what is said of it */
+/* Lines, the last one without its end. The file may hold any bytes, and so may
+ * what is said of it
+ */
 static json_t *said_text(const char *said)
 {
-	json_t *text = json_string(said ? said : "");
+	size_t len = said ? strlen(said) : 0;
+	json_t *text;
 
-	return text ? text : json_string("(not UTF-8; see the log)\n");
+	while (len && said[len - 1] == '\n')
+		len--;
+	text = json_stringn(said ? said : "", len);
+	return text ? text : json_string("(not UTF-8; see the log)");
 }
 
 static json_t *reload_refused(const struct daemon *d, int err, json_t *said)

@@ -6,10 +6,13 @@
 #include <string.h>
 
 #include "base/span.h"
+#include "ctl/change.h"
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
+#include "ctl/rules.h"
 #include "ctl/show.h"
 #include "ctl/term.h"
+#include "ctl/top.h"
 
 /* A row more is a command more: its help, the usage and the completions come
  * from here
@@ -19,9 +22,21 @@ const struct ctl_command ctl_commands[] = {
 	  .arguments = "",
 	  .help = "version, mode, queues, and what it holds",
 	  .run = show_status },
+	{ .name = "registrations",
+	  .arguments = "",
+	  .help = "who is registered, and by which address",
+	  .run = show_registrations },
+	{ .name = "calls",
+	  .arguments = "[CALL-ID]",
+	  .help = "calls, newest first; or one of them in full",
+	  .more = "Of a Call-ID its beginning is enough. OUT and IN are RTP "
+		  "packets from and to\nthe phone, counted by the kernel.",
+	  .most = 1,
+	  .run = show_calls },
 	{ .name = "stats",
 	  .arguments = "",
-	  .help = "what was counted",
+	  .help = "what was counted; --all: also what is 0",
+	  .all = true,
 	  .run = show_stats },
 	{ .name = "doctor",
 	  .arguments = "[FILE]",
@@ -33,6 +48,32 @@ const struct ctl_command ctl_commands[] = {
 	  .most = 1,
 	  .all = true,
 	  .run = doctor_run },
+	{ .name = "top",
+	  .arguments = "",
+	  .help = "load, rates and calls, every second until q",
+	  .more = "Where the output is no terminal: one frame, of one "
+		  "second.",
+	  .run = top_command },
+	{ .name = "mode",
+	  .arguments = "[active|observe|bypass]",
+	  .help = "show or change gateway.mode",
+	  .more = "A change lasts until the next reload or restart. Calls that "
+		  "were changed\nbefore are carried to their end.",
+	  .most = 1,
+	  .run = change_mode },
+	{ .name = "reload",
+	  .arguments = "",
+	  .help = "read the configuration file again",
+	  .run = change_reload },
+	{ .name = "rules",
+	  .arguments = "[print|apply|remove]",
+	  .help = "iptables rules that bring SIP to the daemon",
+	  .more = "print [ip4|ip6|remove] prints those of the running "
+		  "configuration, as input for\niptables-restore --noflush. "
+		  "apply and remove do what the service does at start and\n"
+		  "stop, as often as you like, and need root but no daemon.",
+	  .most = 2,
+	  .run = rules_command },
 	{ 0 },
 };
 
@@ -79,7 +120,7 @@ static void print_command_help(const struct ctl_command *c)
 	print_command_usage(c, stdout);
 	printf("%s: %s\n", c->name, c->help);
 	if (c->more)
-		printf("\n%s", c->more);
+		printf("\n%s\n", c->more);
 }
 
 static const struct ctl_command *find(const char *name)
@@ -121,6 +162,7 @@ static int complain(const struct ctl_command *c, const char *what)
 static int run(const struct ctl *ctl, bool help, int argc, char **argv)
 {
 	const struct ctl_command *c = argc ? find(argv[0]) : NULL;
+	int status;
 
 	if (c && help) {
 		print_command_help(c);
@@ -142,7 +184,11 @@ static int run(const struct ctl *ctl, bool help, int argc, char **argv)
 					   : "takes no argument");
 	if (ctl->all && !c->all)
 		return complain(c, "does not take --all");
-	return c->run(ctl, argc - 1, argv + 1);
+	status = c->run(ctl, argc - 1, argv + 1);
+	if (!fflush(stdout) && !ferror(stdout))
+		return status;
+	perror("sipalgctl: standard output");
+	return CTL_REFUSED;
 }
 
 int main(int argc, char **argv)
