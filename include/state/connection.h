@@ -35,6 +35,7 @@
 enum connection_kind {
 	CONNECTION_OPENING, /* its SYN is not answered */
 	CONNECTION_PLAIN, /* it does without us, or is over */
+	CONNECTION_READ, /* it does without us, until a message is changed */
 	CONNECTION_CHANGED, /* it cannot: never */
 	CONNECTION_KINDS,
 };
@@ -70,7 +71,6 @@ struct connection {
  * struct connections - All of them
  * @memory:	What they hold, and may
  * @msg:	Scratch
- * @changed:	Connections that cannot go on without us
  * @message:	A message of end @from: as struct stream_ops; @reason is what
  *		became of it
  * @ended:	A connection is forgotten
@@ -87,7 +87,6 @@ struct connections {
 	const struct nat *nat;
 	struct counters *counters;
 	struct tcp_memory memory;
-	unsigned int changed;
 	struct message *msg;
 	struct span (*message)(void *owner, const struct connection *c,
 			       int from, uint64_t now_ms, enum counter *reason);
@@ -103,6 +102,16 @@ void connections_init(struct connections *all, uint64_t now_ms);
 
 /** connections_free() - Forget them as they are */
 void connections_free(struct connections *all);
+
+/**
+ * connections_need_all() - Packets must not pass unread, also where that means
+ * to drop them
+ *
+ * Of a connection that was changed, or of one that the next message may change:
+ * what passes before that, and what waits meanwhile, would be taken for parts
+ * of one stream.
+ */
+bool connections_need_all(const struct connections *all);
 
 /** connections_abort() - Reset those that cannot go on without us; how many */
 unsigned int connections_abort(struct connections *all, uint64_t now_ms);

@@ -208,6 +208,9 @@ bool stream_holds(const struct stream *s);
 /** stream_rest() - It was idle: give back the memory that it does not use */
 void stream_rest(struct stream *s, struct tcp_memory *memory);
 
+/** stream_is_read() - A message may come, and be changed */
+bool stream_is_read(const struct stream *s);
+
 /** stream_is_over() - Both directions have ended and are acknowledged, or it
  * was reset */
 bool stream_is_over(const struct stream *s);

@@ -222,12 +222,12 @@ static bool dispatch(struct daemon *d, int fd)
 	return true;
 }
 
-/* A full queue lets packets pass unread, but not into connections whose numbers
- * have been shifted: docs/decisions/009
+/* A full queue lets packets pass unread, but not into TCP connections whose
+ * numbers have been shifted, or may be: docs/decisions/009
  */
 static void choose_overflow(struct daemon *d)
 {
-	bool drop = d->alg->connections.changed > 0;
+	bool drop = connections_need_all(&d->alg->connections);
 
 	if (drop == d->drop_overflow)
 		return;

@@ -188,15 +188,27 @@ size_t packet_header_len(const struct packet *pkt)
 	return (size_t)((const uint8_t *)pkt->payload.ptr - pkt->data);
 }
 
-/* Lengths, DF and header checksum of IPv4 */
-static void finish_ip4(uint8_t *out, size_t l4, size_t total, bool grew)
+/* Its sender cannot be told that it is too long: it has sent fewer bytes, or it
+ * does not know the number that ICMP would quote (RFC 5927 4.1)
+ */
+static bool is_strange(const struct packet *pkt, const uint8_t *out, size_t len)
+{
+	size_t seq = pkt->l4 + offsetof(struct tcphdr, th_seq);
+
+	return len > pkt->payload.len ||
+	       (len && pkt->tuple.proto == IPPROTO_TCP &&
+		memcmp(out + seq, pkt->data + seq, sizeof(tcp_seq)));
+}
+
+/* Lengths, header checksum and, of @strange ones, DF of IPv4 */
+static void finish_ip4(uint8_t *out, size_t l4, size_t total, bool strange)
 {
 	static uint16_t last_id;
 	struct iphdr ip;
 
 	memcpy(&ip, out, sizeof(ip));
 	ip.tot_len = htons((uint16_t)total);
-	if (grew && ip.frag_off & htons(IP_DF)) {
+	if (strange && ip.frag_off & htons(IP_DF)) {
 		ip.frag_off &= htons((uint16_t)~IP_DF);
 		/* Zero is what a stack writes beside DF; it would make the
 		 * fragments of two packets one.
@@ -269,7 +281,7 @@ long packet_finish(const struct packet *pkt, uint8_t *out, size_t len)
 	if (total > most || l4_len > UINT16_MAX)
 		return -EMSGSIZE;
 	if (v4)
-		finish_ip4(out, pkt->l4, total, len > pkt->payload.len);
+		finish_ip4(out, pkt->l4, total, is_strange(pkt, out, len));
 	else
 		finish_ip6(out, total);
 	if (pkt->tuple.proto == IPPROTO_UDP)

@@ -146,7 +146,6 @@ static struct stream_env env_of(struct turn *turn)
 static void connection_free(struct connections *all, struct connection *c)
 {
 	all->ended(all->owner, c);
-	all->changed -= c->stream.changed;
 	timer_stop(&all->repeats, &c->repeat);
 	timer_stop(&all->lives, &c->life);
 	stream_free(&c->stream, &all->memory);
@@ -196,10 +195,10 @@ void connections_init(struct connections *all, uint64_t now_ms)
 /* The oldest that can go without harm */
 static bool make_room(struct connections *all)
 {
-	struct connection *c = all->list[CONNECTION_OPENING];
+	struct connection *c = NULL;
 
-	if (!c)
-		c = all->list[CONNECTION_PLAIN];
+	for (int kind = 0; !c && kind < CONNECTION_CHANGED; kind++)
+		c = all->list[kind];
 	if (!c)
 		return false;
 	counter_add(all->counters, COUNTER_tcp_evicted);
@@ -213,7 +212,13 @@ static enum connection_kind kind_of(const struct connection *c)
 		return CONNECTION_OPENING;
 	if (c->stream.changed && !stream_is_over(&c->stream))
 		return CONNECTION_CHANGED;
-	return CONNECTION_PLAIN;
+	return stream_is_read(&c->stream) ? CONNECTION_READ : CONNECTION_PLAIN;
+}
+
+bool connections_need_all(const struct connections *all)
+{
+	return all->list[CONNECTION_CHANGED] ||
+	       (all->list[CONNECTION_READ] && !all->nat->dry);
 }
 
 /* It was used: to the end of its list, but not with every packet, as each move
@@ -432,9 +437,7 @@ enum stream_verdict connection_packet(struct connections *all,
 	segment_path_read(pkt, &c->path[from]);
 	c->answered = c->answered || from;
 	c->used_ms = now_ms;
-	all->changed -= c->stream.changed;
 	verdict = stream_segment(&c->stream, &env, from, &in, &changed);
-	all->changed += c->stream.changed;
 	if (verdict == STREAM_REPLACE) {
 		n = segment_rewrite(pkt, &changed, out);
 		if (n < 0)

@@ -21,6 +21,10 @@
  * in a million times, with a third of all lost
  */
 #define VAIN_MAX 16
+/* Before that: perhaps what is sent first is too long for the path, and the end
+ * that is told so does not believe it, since its numbers are not those quoted
+ */
+#define VAIN_NARROW 3
 /* After so many the path may be too narrow: RFC 4821 7.7 */
 #define RETRIES_NARROW 3
 #define BACKOFF_MAX 8
@@ -493,6 +497,8 @@ bool sender_timeout(struct sender *s, uint64_t now_ms)
 	/* Once for all that were lost together, and if any has arrived since */
 	s->vain += s->repeated;
 	s->repeated = false;
+	if (s->vain == VAIN_NARROW && s->mss > NARROW_MSS)
+		s->mss = s->full_mss = NARROW_MSS;
 	if (s->timer == SENDER_ORDER) {
 		if (flight_detect(&s->flight, 1))
 			lose(s);

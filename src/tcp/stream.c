@@ -1126,6 +1126,19 @@ static void pick_up(struct stream *s, const struct stream_env *env, int from,
 		back->ack + ((uint32_t)back->window << s->wscale[!from]);
 }
 
+/* Others' bytes than ours have arrived: a full queue let them pass before the
+ * first change. There is no way back; but it is not believed to a packet that
+ * anybody could have made
+ */
+static enum stream_verdict ahead(struct stream *s, const struct stream_env *env,
+				 int from, const struct segment *in)
+{
+	if (in->seq != received(&s->half[from]))
+		return STREAM_DROP;
+	stream_abort(s, env);
+	return refuse(s, env, from, in);
+}
+
 enum stream_verdict stream_segment(struct stream *s,
 				   const struct stream_env *env, int from,
 				   const struct segment *in,
@@ -1152,11 +1165,11 @@ enum stream_verdict stream_segment(struct stream *s,
 		live.ack = live_ack(&s->half[!from], in->ack);
 		in = &live;
 	}
-	if (is_stray(s, from, in) ||
-	    (!env->offline &&
-	     (is_forged(s, from, in) ||
-	      (is_ahead(s, from, in) && !is_unseen(s, env, from, in)))))
+	if (is_stray(s, from, in) || (!env->offline && is_forged(s, from, in)))
 		return s->changed ? STREAM_DROP : STREAM_PASS;
+	if (!env->offline && is_ahead(s, from, in) &&
+	    !is_unseen(s, env, from, in))
+		return ahead(s, env, from, in);
 	pick_up(s, env, from, in);
 	remember(s, from, in);
 	return exchange(s, env, from, in, out);
@@ -1190,6 +1203,17 @@ void stream_timeout(struct stream *s, const struct stream_env *env)
 static bool has_ended(const struct half *h)
 {
 	return h->reading ? h->out.fin && sender_is_done(&h->out) : h->fin;
+}
+
+static bool is_read(const struct half *h)
+{
+	return h->reading && !h->raw;
+}
+
+bool stream_is_read(const struct stream *s)
+{
+	return !s->sealed && !stream_is_over(s) &&
+	       (is_read(&s->half[0]) || is_read(&s->half[1]));
 }
 
 bool stream_is_over(const struct stream *s)

@@ -10,6 +10,8 @@ from lib.gateway6 import ALICE6, GLOBAL6, PROXY6, PUBLIC6, Net6, literal
 from lib.tcp import Listener, connect, promptly
 from lib.tcpref import same_stream
 
+NARROW_S = 10
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _able():
@@ -93,3 +95,47 @@ def test_left_alone_without_nat(ends):
     for at in range(1, len(data), 30):
         promptly(cut, inside, outside, data, data, at)
         promptly(cut, outside, inside, data, data, at)
+
+
+def sized(message, size):
+    """The message with a header that makes it so long."""
+    rest = size - len(message) - len(b"X-Padding: \r\n")
+    assert rest >= 0, f"{size} bytes are too few"
+    return message.replace(b"Content-Length", b"X-Padding: %s\r\n"
+                           b"Content-Length" % (b"p" * rest))
+
+
+@pytest.mark.parametrize("ends", [ALICE6], indirect=True)
+@pytest.mark.parametrize("told", [True, False], ids=["icmp", "hole"])
+def test_a_narrow_path(net, ends, daemon, told):
+    """No router cuts packets in two here: the gateway makes shorter ones.
+
+    It hears of its own way from the kernel, of what lies behind only by
+    silence: three repeats after 0.5, 1 and 2 s at most, and all of that again.
+    """
+    inside, outside = ends
+    own, public = (e.encode() for e in (literal(*inside.local),
+                                        literal(*outside.peer)))
+    if told:
+        net.gw.ip(f"route replace default via {PROXY6} dev wan0 mtu 1280",
+                  "route replace fd00:1::/64 dev lan0 proto kernel metric 256 "
+                  "mtu 1280")
+    else:
+        for namespace in (net.phone, net.prov):
+            namespace.run(["ip6tables", "-t", "raw", "-A", "PREROUTING", "-m",
+                           "length", "--length", "1281:65535", "-j", "DROP"])
+    for size in (500, 1240, 1300, 1390, 3000, 20000):
+        for _ in range(3):
+            data = sized(register(own.decode()), size)
+            expected = data.replace(own, public)
+            inside.send(data)
+            same_stream(expected, outside.read(len(expected), NARROW_S))
+            call = sized(b"OPTIONS sip:alice@%s SIP/2.0\r\n"
+                         b"Via: SIP/2.0/TCP p;branch=z9hG4bKo\r\n"
+                         b"From: <sip:p>;tag=1\r\nTo: <sip:alice@p>\r\n"
+                         b"Call-ID: c\r\nCSeq: 1 OPTIONS\r\n"
+                         b"Content-Length: 0\r\n\r\n" % public, size)
+            expected = call.replace(public, own)
+            outside.send(call)
+            same_stream(expected, inside.read(len(expected), NARROW_S))
+    assert daemon.stats()["tcp_resets"] == 0

@@ -321,6 +321,24 @@ static void test_numbers(void **state)
 	assert_int_equal(out[6], 0x40);
 }
 
+/* A sender does not believe ICMP that quotes a number it has not used */
+static void test_shifted(void **state)
+{
+	(void)state;
+	parse(make(true, 0, TH_ACK, SPAN(""), SPAN("data")));
+	seg.data = SPAN("dat");
+	rewrite();
+	assert_int_equal(out[6], 0x40);
+	seg.seq++;
+	rewrite();
+	assert_int_equal(out[6], 0);
+	assert_true(out[4] || out[5]);
+	/* Nothing that is too long */
+	seg.data = (struct span){ 0 };
+	rewrite();
+	assert_int_equal(out[6], 0x40);
+}
+
 static void test_urgent(void **state)
 {
 	(void)state;
@@ -520,6 +538,7 @@ int main(void)
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_shifted),
 		cmocka_unit_test(test_urgent),
 		cmocka_unit_test(test_clamp),
 		cmocka_unit_test(test_multipath),
