@@ -118,6 +118,17 @@ bool endpoint_eq(const struct endpoint *a, const struct endpoint *b);
 size_t endpoint_format(const struct endpoint *e, char *buf);
 
 /**
+ * endpoint_to_sockaddr() - For bind(2) and sendto(2)
+ *
+ * Return: length of what was written to @ss
+ */
+socklen_t endpoint_to_sockaddr(const struct endpoint *e,
+			       struct sockaddr_storage *ss);
+
+/** addr_from_sockaddr() - false if @sa is NULL or neither IPv4 nor IPv6 */
+bool addr_from_sockaddr(const struct sockaddr *sa, struct addr *out);
+
+/**
  * network_parse() - Read "192.0.2.0/24", "2001:db8::/32" or a single address
  *
  * Return: 0; -EINVAL, also where host bits are set

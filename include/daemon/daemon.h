@@ -6,6 +6,7 @@
 
 #include "conf/conf.h"
 #include "daemon/control.h"
+#include "daemon/httpd.h"
 #include "daemon/trace.h"
 #include "kernel/kernel.h"
 #include "kernel/queue.h"
@@ -17,7 +18,8 @@
  * @conf:	In force
  * @queues:	All that the rules may choose from; one thread serves them
  * @now_ms:	Monotonic time; read once a wake-up
- * @started_ms:	When it began
+ * @started_ms, @started_at_s: When it began; the second in Unix time
+ * @metrics:	The page; NULL: none
  * @file_mode:	gateway.mode as the file has it; @conf's may be another by
  *		command
  * @doctor_base, @doctor_base_ms, @refused_base: Before what doctor looks at:
@@ -38,6 +40,8 @@ struct daemon {
 	struct counters doctor_base;
 	uint64_t doctor_base_ms;
 	unsigned long refused_base;
+	int64_t started_at_s;
+	struct httpd *metrics;
 	enum conf_mode file_mode;
 	bool stop, drop_overflow;
 };

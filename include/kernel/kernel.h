@@ -44,6 +44,10 @@ void kernel_close(struct kernel *kernel);
 /** kernel_configure() - Go on with another configuration */
 void kernel_configure(struct kernel *kernel, const struct conf *conf);
 
+/** kernel_conntrack_usage() - How full conntrack's table is; 0 where that
+ * cannot be read */
+void kernel_conntrack_usage(uint32_t *entries, uint32_t *max);
+
 /** kernel_tick() - Read again what may change; about every second */
 void kernel_tick(struct kernel *kernel);
 

@@ -88,9 +88,12 @@ struct counters {
 	uint64_t value[COUNTER_COUNT];
 };
 
-/** counter_name(), counter_help() - As on the metrics page */
+/** counter_name(), counter_help() - For people, and as reason of a decision */
 const char *counter_name(enum counter c);
 const char *counter_help(enum counter c);
+/** counter_metric() - Its name for programs, on the metrics page and in stats:
+ * "sipalgd_rewritten_total" */
+const char *counter_metric(enum counter c);
 
 /** counter_of_message() - For what cannot be read, why */
 enum counter counter_of_message(enum message_status status);

@@ -205,6 +205,40 @@ static uint8_t prefix_mask(unsigned int bits, unsigned int i)
 	return (uint8_t)(0xff << (8 - (bits - i * 8)));
 }
 
+socklen_t endpoint_to_sockaddr(const struct endpoint *e,
+			       struct sockaddr_storage *ss)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
+	size_t len;
+	const uint8_t *bytes = addr_bytes(&e->addr, &len);
+
+	memset(ss, 0, sizeof(*ss));
+	ss->ss_family = (sa_family_t)addr_family(&e->addr);
+	if (addr_is_v4(&e->addr)) {
+		memcpy(&v4->sin_addr, bytes, len);
+		v4->sin_port = htons(e->port);
+		return sizeof(*v4);
+	}
+	memcpy(&v6->sin6_addr, bytes, len);
+	v6->sin6_port = htons(e->port);
+	return sizeof(*v6);
+}
+
+bool addr_from_sockaddr(const struct sockaddr *sa, struct addr *out)
+{
+	const struct sockaddr_in *v4 = (const void *)sa;
+	const struct sockaddr_in6 *v6 = (const void *)sa;
+
+	if (sa && sa->sa_family == AF_INET)
+		*out = addr_from_v4(&v4->sin_addr);
+	else if (sa && sa->sa_family == AF_INET6)
+		*out = addr_from_v6(&v6->sin6_addr);
+	else
+		return false;
+	return true;
+}
+
 int network_parse(struct span text, struct network *out)
 {
 	const char *slash = span_chr(text, '/');

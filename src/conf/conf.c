@@ -166,22 +166,6 @@ static int check_media_dscp(const struct conf *conf, char *why)
 			   "0x100/0x100");
 }
 
-static bool addr_of_interface(const struct ifaddrs *i, struct addr *out)
-{
-	const struct sockaddr_in *v4 = (const void *)i->ifa_addr;
-	const struct sockaddr_in6 *v6 = (const void *)i->ifa_addr;
-
-	if (!i->ifa_addr)
-		return false;
-	if (i->ifa_addr->sa_family == AF_INET)
-		*out = addr_from_v4(&v4->sin_addr);
-	else if (i->ifa_addr->sa_family == AF_INET6)
-		*out = addr_from_v6(&v6->sin6_addr);
-	else
-		return false;
-	return true;
-}
-
 /* The page is not secret, but nobody outside needs it */
 static bool caution_listen(const struct conf *conf, char *why)
 {
@@ -205,7 +189,8 @@ static bool caution_listen(const struct conf *conf, char *why)
 	for (i = all; i && !found; i = i->ifa_next) {
 		found = conf_interface_matches(&conf->gateway.wan_interfaces,
 					       i->ifa_name) &&
-			addr_of_interface(i, &own) && addr_eq(a, &own);
+			addr_from_sockaddr(i->ifa_addr, &own) &&
+			addr_eq(a, &own);
 		if (found)
 			snprintf(why, CONF_WHY_MAX,
 				 "that is an address of the outside (%.*s); an "

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "daemon/doctor.h"
+#include "daemon/metrics.h"
 #include "daemon/report.h"
 #include "sip/witness.h"
 
@@ -158,6 +159,7 @@ int daemon_reload(struct daemon *d, char **said)
 	d->file_mode = conf->gateway.mode;
 	log_set_level(conf->log.level);
 	doctor_reset(d);
+	metrics_listen(d, conf);
 	log_notice("%s: loaded", d->conf_path);
 	return 0;
 }
@@ -199,6 +201,7 @@ static void on_tick(struct daemon *d)
 	if (read(d->ticks, &ticks, sizeof(ticks)) != sizeof(ticks))
 		return;
 	control_tick(&d->control);
+	httpd_run(d->metrics);
 	trace_tick(&d->trace);
 	kernel_tick(&d->kernel);
 	alg_tick(d->alg, d->now_ms);
@@ -218,7 +221,8 @@ static bool dispatch(struct daemon *d, int fd)
 	else if (fd == netif_fd(&d->kernel.netif))
 		netif_take_events(&d->kernel.netif);
 	else
-		return control_ready(&d->control, fd);
+		return httpd_ready(d->metrics, fd) ||
+		       control_ready(&d->control, fd);
 	return true;
 }
 
@@ -236,15 +240,20 @@ static void choose_overflow(struct daemon *d)
 		queue_set_fail_open(&d->queues[i], !drop);
 }
 
+/* So long nothing is due */
+static int wait_ms(const struct daemon *d)
+{
+	if (trace_waits(&d->trace) || httpd_waits(d->metrics))
+		return 0;
+	return alg_wait_ms(d->alg, d->now_ms);
+}
+
 static void loop(struct daemon *d)
 {
 	struct epoll_event events[MAX_EVENTS];
 
 	while (!d->stop) {
-		int n = epoll_wait(d->epoll, events, MAX_EVENTS,
-				   trace_waits(&d->trace)
-					   ? 0
-					   : alg_wait_ms(d->alg, d->now_ms));
+		int n = epoll_wait(d->epoll, events, MAX_EVENTS, wait_ms(d));
 
 		d->now_ms = monotonic_ms();
 		/* What has changed first, then the packets it matters to */
@@ -260,6 +269,8 @@ static void loop(struct daemon *d)
 		}
 		alg_run(d->alg, d->now_ms);
 		trace_run(&d->trace);
+		if (httpd_waits(d->metrics))
+			httpd_run(d->metrics);
 		choose_overflow(d);
 	}
 }
@@ -396,7 +407,12 @@ static int daemon_open(struct daemon *d)
 		log_warning("conntrack: old flows not read: %s",
 			    strerror(-err));
 	err = open_queues(d);
-	return err ? err : open_control(d);
+	if (!err)
+		err = open_control(d);
+	/* Without its page it goes on */
+	if (!err)
+		metrics_listen(d, d->conf);
+	return err;
 }
 
 /* The kernel drops what waits in a queue that goes. More than may wait there is
@@ -423,6 +439,7 @@ static void daemon_close(struct daemon *d)
 	free(d->queues);
 	if (d->control.epoll)
 		control_close(&d->control);
+	httpd_close(d->metrics);
 	alg_free(d->alg);
 	kernel_close(&d->kernel);
 	close(d->ticks);
@@ -444,6 +461,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	int err;
 
 	d.started_ms = d.now_ms;
+	d.started_at_s = time(NULL);
 	d.file_mode = conf->gateway.mode;
 	log_set_level(conf->log.level);
 	err = witness_init() ? -ENOMEM : daemon_open(&d);

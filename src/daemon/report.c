@@ -81,7 +81,7 @@ static json_t *stats(void *arg, const json_t *request)
 	(void)request;
 	for (int i = 0; i < COUNTER_COUNT; i++)
 		json_object_set_new(
-			map, counter_name((enum counter)i),
+			map, counter_metric((enum counter)i),
 			json_integer((json_int_t)d->alg->counters.value[i]));
 	return map;
 }

@@ -47,6 +47,12 @@ void kernel_tick(struct kernel *kernel)
 	route_renew(&kernel->route);
 }
 
+void kernel_conntrack_usage(uint32_t *entries, uint32_t *max)
+{
+	*entries = read_sysctl("nf_conntrack_count", 0);
+	*max = read_sysctl("nf_conntrack_max", 0);
+}
+
 void kernel_configure(struct kernel *kernel, const struct conf *conf)
 {
 	kernel->conf = conf;
@@ -91,26 +97,6 @@ void kernel_close(struct kernel *kernel)
 	route_close(&kernel->route);
 	netif_close(&kernel->netif);
 	conntrack_close(&kernel->conntrack);
-}
-
-static socklen_t socket_address(const struct endpoint *end,
-				struct sockaddr_storage *ss)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
-	size_t len;
-	const uint8_t *bytes = addr_bytes(&end->addr, &len);
-
-	memset(ss, 0, sizeof(*ss));
-	ss->ss_family = (sa_family_t)addr_family(&end->addr);
-	if (addr_is_v4(&end->addr)) {
-		memcpy(&v4->sin_addr, bytes, len);
-		v4->sin_port = htons(end->port);
-		return sizeof(*v4);
-	}
-	memcpy(&v6->sin6_addr, bytes, len);
-	v6->sin6_port = htons(end->port);
-	return sizeof(*v6);
 }
 
 /* ---- struct nat_ops ---- */
@@ -206,7 +192,7 @@ static bool op_is_own(void *ctx, const struct addr *a)
 static bool is_taken(const struct endpoint *end, int type)
 {
 	struct sockaddr_storage ss;
-	socklen_t len = socket_address(end, &ss);
+	socklen_t len = endpoint_to_sockaddr(end, &ss);
 	int fd = socket(addr_family(&end->addr), type | SOCK_CLOEXEC, 0);
 	bool taken;
 
@@ -243,11 +229,11 @@ static void op_ping(void *ctx, const struct tuple *lan)
 {
 	bool v4 = addr_is_v4(&lan->src.addr);
 	struct sockaddr_storage from, to;
-	socklen_t len = socket_address(&lan->src, &from);
+	socklen_t len = endpoint_to_sockaddr(&lan->src, &from);
 	const struct kernel *kernel = ctx;
 	int one = 1, fd;
 
-	socket_address(&lan->dst, &to);
+	endpoint_to_sockaddr(&lan->dst, &to);
 	fd = socket(v4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return;

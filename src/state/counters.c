@@ -2,12 +2,14 @@
 #include "state/counters.h"
 
 static const struct {
-	const char *name, *help;
+	const char *name, *metric, *help;
 } table[] = {
-#define X(name, help) { #name, help },
+#define METRIC(name) "sipalgd_" name "_total"
+#define X(name, help) { #name, METRIC(#name), help },
 	COUNTERS(X)
 #undef X
-#define X(code, level, text, fix) { "symptom_" #code, text },
+#define X(code, level, text, fix)                                              \
+	{ "symptom_" #code, METRIC("symptom_" #code), text },
 		SYMPTOMS(X)
 #undef X
 };
@@ -20,6 +22,11 @@ const char *counter_name(enum counter c)
 const char *counter_help(enum counter c)
 {
 	return table[c].help;
+}
+
+const char *counter_metric(enum counter c)
+{
+	return table[c].metric;
 }
 
 enum counter counter_of_message(enum message_status status)

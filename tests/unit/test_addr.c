@@ -277,6 +277,36 @@ static void test_tuple_reverse(void **state)
 	assert_int_equal(r.proto, IPPROTO_UDP);
 }
 
+static void test_sockaddr(void **state)
+{
+	static const char *const texts[] = { "192.0.2.1", "2001:db8::1",
+					     "0.0.0.0", "::" };
+	struct sockaddr_storage ss;
+	const struct sockaddr *sa = (const struct sockaddr *)&ss;
+	struct addr back;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(texts) / sizeof(*texts); i++) {
+		struct endpoint e = { .port = 5060 };
+		bool v4 = !strchr(texts[i], ':');
+
+		assert_int_equal(addr_parse(span_from_str(texts[i]), &e.addr),
+				 0);
+		assert_int_equal(endpoint_to_sockaddr(&e, &ss),
+				 v4 ? sizeof(struct sockaddr_in)
+				    : sizeof(struct sockaddr_in6));
+		assert_int_equal(ss.ss_family, v4 ? AF_INET : AF_INET6);
+		/* The port is in the same place in both */
+		assert_int_equal(((struct sockaddr_in *)&ss)->sin_port,
+				 htons(5060));
+		assert_true(addr_from_sockaddr(sa, &back));
+		assert_true(addr_eq(&back, &e.addr));
+	}
+	ss.ss_family = AF_UNIX;
+	assert_false(addr_from_sockaddr(sa, &back));
+	assert_false(addr_from_sockaddr(NULL, &back));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +321,7 @@ int main(void)
 		cmocka_unit_test(test_network_format),
 		cmocka_unit_test(test_endpoints),
 		cmocka_unit_test(test_tuple_reverse),
+		cmocka_unit_test(test_sockaddr),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -168,8 +168,9 @@ class Sipalgd:
         return self.ctl("status")
 
     def stats(self):
-        """The counters, or None where this build has none."""
-        return self.ctl("stats", check=False)
+        """The counters by their short names: {"rewritten": 3}."""
+        return {name.removeprefix("sipalgd_").removesuffix("_total"): value
+                for name, value in self.ctl("stats").items()}
 
     def cpu_s(self):
         """CPU time used so far, seconds."""
