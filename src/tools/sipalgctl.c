@@ -102,7 +102,7 @@ static void print_help(void)
 		int n = printf("  %s%s%s%s", c->name, *c->arguments ? " " : "",
 			       c->arguments, c->all ? " [--all]" : "");
 
-		printf("%*s%s\n", n < HELP_COLUMN ? HELP_COLUMN - n : 1, "",
+		printf("%*s%s\n", n + 2 < HELP_COLUMN ? HELP_COLUMN - n : 2, "",
 		       c->help);
 	}
 	puts("\n"
