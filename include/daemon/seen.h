@@ -47,9 +47,14 @@ enum seen_packet_kind {
 void *seen_put_message(struct ring *ring, const struct seen *seen,
 		       const struct alg *alg);
 
-/** seen_put_packet() - @data: from the IP header on */
+/**
+ * seen_put_packet() - A packet
+ * @data:	From the IP header on
+ * @to:		Source and destination that NAT gives it; NULL: not known, or
+ *		it has them
+ */
 void seen_put_packet(struct ring *ring, enum seen_packet_kind kind,
-		     const void *data, size_t len);
+		     const void *data, size_t len, const struct tuple *to);
 
 /**
  * struct seen_group - The first record of each group: one packet
@@ -83,7 +88,7 @@ void seen_comment(const void *record, char *text, size_t cap);
  * seen_packet_json() - A packet as an object; NULL if memory ran out
  * @comment:	About the messages in it; "": none
  */
-json_t *seen_packet_json(const void *record, const struct seen_group *group,
+json_t *seen_packet_json(void *record, const struct seen_group *group,
 			 const char *comment);
 
 #endif

@@ -44,6 +44,7 @@ struct trace_subscriber {
  * @in_hand:	Between trace_begin() and trace_end()
  * @read:	The packet in hand was read as a message
  * @last:	The last of those; NULL: nobody wants it
+ * @to:		What NAT makes of the packet in hand; .proto 0: not known
  * @msg:	Scratch
  */
 struct trace {
@@ -60,6 +61,7 @@ struct trace {
 	enum nat_side side;
 	const void *data;
 	size_t len;
+	struct tuple to;
 	struct message msg;
 };
 

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "daemon/filter.h"
+#include "sip/translate.h"
 
 /* Longest text of a message that is told: a line, a value */
 #define TEXT_MAX 2048
@@ -42,10 +43,14 @@ struct message_record {
 	struct change change[];
 };
 
-/** struct packet_record - @data is the packet, from its IP header on */
+/**
+ * struct packet_record - @data is the packet, from its IP header on
+ * @to:		What NAT makes of its addresses; .proto 0: nothing
+ */
 struct packet_record {
 	enum seen_kind kind;
 	enum seen_packet_kind which;
+	struct tuple to;
 	uint32_t len;
 	uint8_t data[];
 };
@@ -127,7 +132,7 @@ void *seen_put_message(struct ring *ring, const struct seen *seen,
 }
 
 void seen_put_packet(struct ring *ring, enum seen_packet_kind kind,
-		     const void *data, size_t len)
+		     const void *data, size_t len, const struct tuple *to)
 {
 	struct packet_record *r = ring_put(ring, sizeof(*r) + len);
 
@@ -136,6 +141,8 @@ void seen_put_packet(struct ring *ring, enum seen_packet_kind kind,
 	*r = (struct packet_record){ .kind = SEEN_PACKET,
 				     .which = kind,
 				     .len = (uint32_t)len };
+	if (to)
+		r->to = *to;
 	memcpy(r->data, data, len);
 }
 
@@ -400,10 +407,23 @@ static void begin_comment(const struct packet_record *r,
 		 counter_help(group->reason));
 }
 
-json_t *seen_packet_json(const void *record, const struct seen_group *group,
+/* As it leaves. Before and after would be one conversation else, and readers
+ * take the second of two segments for a repetition
+ */
+static void translate_record(struct packet_record *r)
+{
+	struct packet pkt;
+
+	if (r->to.proto && packet_parse(r->data, r->len, &pkt) == PACKET_OK &&
+	    addr_family(&pkt.tuple.src.addr) == addr_family(&r->to.src.addr))
+		translate(&pkt, r->data, &r->to);
+	r->to.proto = 0;
+}
+
+json_t *seen_packet_json(void *record, const struct seen_group *group,
 			 const char *comment)
 {
-	const struct packet_record *r = record;
+	struct packet_record *r = record;
 	size_t cap = ((size_t)r->len + 2) / 3 * 4 + 1;
 	char *base64 = malloc(cap), first[160];
 	json_t *object = NULL;
@@ -416,6 +436,7 @@ json_t *seen_packet_json(const void *record, const struct seen_group *group,
 		snprintf(first, sizeof(first), "sent by sipalgd itself");
 	else
 		begin_comment(r, group, first, sizeof(first));
+	translate_record(r);
 	len = b64_ntop(r->data, r->len, base64, cap);
 	if (len >= 0)
 		object = json_pack("{s:I, s:s, s:s++, s:s#}", "time_us",

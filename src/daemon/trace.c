@@ -71,6 +71,7 @@ static struct trace_subscriber *free_place(struct trace *t)
 static json_t *add(struct trace *t, const json_t *request,
 		   struct control_client *client, bool packets)
 {
+	static const char begun[] = "{\"begun\":true}\n";
 	struct trace_subscriber *sub = free_place(t);
 	struct filter filter;
 	json_t *wrong = read_filter(request, &filter);
@@ -88,6 +89,7 @@ static json_t *add(struct trace *t, const json_t *request,
 	t->count++;
 	t->captures += packets;
 	t->alg->listener = (struct alg_listener){ on_message, t };
+	control_tell(t->control, client, begun, sizeof(begun) - 1);
 	return NULL;
 }
 
@@ -192,9 +194,14 @@ static void end_group(struct trace *t, enum counter reason, bool drop)
 	t->group = NULL;
 }
 
-/* Whose message or packet it is, as far as the flow tells */
-static void set_ends(struct seen *seen, const struct flow *flow)
+/* Whose message or packet it is, as far as the flow tells, and what becomes of
+ * its addresses
+ */
+static void set_ends(struct trace *t, struct seen *seen,
+		     const struct flow *flow)
 {
+	t->to = tuple_reverse(seen->side == NAT_SIDE_LAN ? &flow->wan
+							 : &flow->lan);
 	seen->phone = flow->lan.src;
 	seen->peer = flow->lan.dst;
 	seen->public_end = flow->wan.dst;
@@ -232,7 +239,7 @@ static void on_message(void *arg, enum counter reason, const struct flow *flow,
 	if (alone)
 		begin_group(t);
 	t->read = true;
-	set_ends(&seen, flow);
+	set_ends(t, &seen, flow);
 	put_message(t, &seen);
 	if (alone)
 		end_group(t, reason, false);
@@ -257,7 +264,7 @@ static void guess_ends(struct trace *t, const struct packet *pkt,
 
 	seen->proto = tuple->proto;
 	if (flow) {
-		set_ends(seen, flow);
+		set_ends(t, seen, flow);
 	} else if (seen->side != NAT_SIDE_WAN) {
 		seen->phone = tuple->src;
 		seen->peer = tuple->dst;
@@ -309,11 +316,12 @@ void trace_begin(struct trace *t, const void *data, size_t len,
 	t->in_hand = true;
 	t->read = false;
 	t->side = side;
+	t->to = (struct tuple){ 0 };
 	t->data = data;
 	t->len = len;
 	begin_group(t);
 	if (t->captures)
-		seen_put_packet(&t->ring, SEEN_BEFORE, data, len);
+		seen_put_packet(&t->ring, SEEN_BEFORE, data, len, NULL);
 	count_pending(t, captures(t));
 }
 
@@ -330,7 +338,8 @@ void trace_end(struct trace *t, const struct decision *decision)
 		seen_put_packet(&t->ring,
 				changed ? SEEN_AFTER : SEEN_AS_IT_CAME,
 				changed ? decision->data : t->data,
-				changed ? decision->len : t->len);
+				changed ? decision->len : t->len,
+				t->to.proto ? &t->to : NULL);
 		count_pending(t, captures(t));
 	}
 	end_group(t, decision->reason, decision->drop);
@@ -360,7 +369,7 @@ void trace_own(struct trace *t, const void *data, size_t len)
 	if (!t->captures)
 		return;
 	if (t->in_hand) {
-		seen_put_packet(&t->ring, SEEN_OWN, data, len);
+		seen_put_packet(&t->ring, SEEN_OWN, data, len, NULL);
 		count_pending(t, captures(t));
 		return;
 	}
@@ -371,7 +380,7 @@ void trace_own(struct trace *t, const void *data, size_t len)
 	}
 	begin_group(t);
 	t->wanted = wanted_by(t, &subject) & captures(t);
-	seen_put_packet(&t->ring, SEEN_OWN, data, len);
+	seen_put_packet(&t->ring, SEEN_OWN, data, len, NULL);
 	count_pending(t, t->wanted);
 	end_group(t, COUNTER_tcp_own_packets, false);
 }
@@ -447,7 +456,7 @@ static void tell_packets(struct trace *t, struct ring_group group,
 			 const struct seen_group *head, uint8_t who,
 			 const char *comment)
 {
-	const void *record;
+	void *record;
 	size_t len;
 
 	while ((record = ring_next(&t->ring, &group, &len))) {

@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 
 #include "sim/simnat.h"
-#include "sim/translate.h"
+#include "sip/translate.h"
 #include "sip/witness.h"
 #include "state/alg.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/span.h"
+#include "ctl/capture.h"
 #include "ctl/change.h"
 #include "ctl/ctl.h"
 #include "ctl/doctor.h"
@@ -13,6 +14,7 @@
 #include "ctl/show.h"
 #include "ctl/term.h"
 #include "ctl/top.h"
+#include "ctl/trace.h"
 
 /* A row more is a command more: its help, the usage and the completions come
  * from here
@@ -74,6 +76,22 @@ const struct ctl_command ctl_commands[] = {
 		  "stop, as often as you like, and need root but no daemon.",
 	  .most = 2,
 	  .run = rules_command },
+	{ .name = "trace",
+	  .arguments = "[FILTER]...",
+	  .help = "each message, live, with what changed and why",
+	  .more = "Ends with Ctrl-C. " TRACE_FILTER_HELP,
+	  .most = TRACE_TERMS,
+	  .run = trace_run },
+	{ .name = "capture",
+	  .arguments = "FILE.pcapng [FILTER]...",
+	  .help = "packets before and after, for Wireshark",
+	  .more = "FILE.pcapng - is standard output. Ends with Ctrl-C.\n"
+		  "Each packet is there as it came (interface \"before\") and "
+		  "as it\n"
+		  "left (\"after\"), with what was changed as its "
+		  "comment.\n" TRACE_FILTER_HELP,
+	  .most = 1 + TRACE_TERMS,
+	  .run = capture_run },
 	{ 0 },
 };
 

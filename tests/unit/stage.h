@@ -17,8 +17,8 @@
 
 #include "guard.h"
 #include "sim/simnat.h"
-#include "sim/translate.h"
 #include "sip/checksum.h"
+#include "sip/translate.h"
 #include "sip/witness.h"
 #include "state/alg.h"
 

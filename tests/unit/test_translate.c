@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "sim/translate.h"
+#include "sip/translate.h"
 
 #include <netinet/tcp.h>
 #include <setjmp.h>

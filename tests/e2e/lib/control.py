@@ -51,8 +51,7 @@ class Follower:
         self.rest = b""
         self.socket.sendall(json.dumps(
             {"command": command, "filter": list(terms)}).encode() + b"\n")
-        # it is a subscriber as soon as the daemon has read that
-        ask(daemon, {"command": "status"})
+        assert self.next() == {"begun": True}
 
     def next(self, wait_s=WAIT_S):
         """The next object, or None if none comes in time."""

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#ifndef SIPALG_SIM_TRANSLATE_H
-#define SIPALG_SIM_TRANSLATE_H
+#ifndef SIPALG_SIP_TRANSLATE_H
+#define SIPALG_SIP_TRANSLATE_H
 
 #include <stdint.h>
 
