@@ -295,6 +295,19 @@ def test_call_with_public_media(net, way, lines, ends, ender, nat):
 
 
 @public_media
+@pytest.mark.config(media__dscp="ef", media__conntrack_mark="0x100/0x300")
+def test_public_media_has_its_class(net, way, lines, ends):
+    call = DirectCall(way, lines["alice"].phone, lines["bob"].phone,
+                      sdp(ALICE, 4000), sdp(BOB, 6000))
+    media_hairpins(net, ends, announced(call.invite),
+                   announced(call.answer))
+    ports = {4000, 4001, 6000, 6001}
+    voice = [d for d in net.lan.datagrams(sent=True) if d.dport in ports]
+    assert voice and {d.dport for d in voice} == ports
+    assert {d.dscp for d in voice} == {46}
+
+
+@public_media
 @pytest.mark.sysctl(nf_conntrack_udp_timeout=1,
                     nf_conntrack_udp_timeout_stream=1)
 def test_public_media_of_a_silent_call_stays(net, way, lines, ends):

@@ -326,6 +326,25 @@ def test_call_out_with_media(net, line, ends, first):
     closed(ends, port, net)
 
 
+@pytest.mark.config(sip__dscp="cs3", media__dscp="ef",
+                    media__conntrack_mark="0x100/0x300")
+def test_class_of_sip_and_media(net, line, ends):
+    line.register()
+    invite = line.phone.request("INVITE", f"sip:x@[{PROXY6}]",
+                                body=sdp6(ALICE6, 4000))
+    seen = line.out(invite)
+    port, = sdp_ports(seen.body)
+    ok, edits = line.answer(seen, body=sdp6(MEDIA6, 8000))
+    line.into(ok, edits)
+    media_flows(*ends, (PUBLIC6, port, port + 1))
+    left = net.lan.datagrams(sent=True) + net.wan.datagrams(sent=True)
+    voice = [d for d in left if d.sport in (8000, 8001, port, port + 1)]
+    assert [d.dscp for d in voice] == [46] * 6
+    signalling = [d for d in left if d not in voice]
+    assert len(signalling) == 4
+    assert {d.dscp for d in signalling} == {24}
+
+
 @pytest.mark.parametrize("first", ["inside", "outside"])
 def test_call_in_with_media(net, line, ends, first):
     line.register()

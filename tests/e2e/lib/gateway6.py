@@ -132,6 +132,7 @@ class Datagram6:
     payload: bytes
     next_headers: list
     sent: bool
+    dscp: int
 
 
 class Sniffer6:
@@ -182,7 +183,8 @@ def _parse(raw, sent):
     assert ones_sum(pseudo + data) == 0xFFFF, f"UDP checksum: {raw.hex()}"
     text = [socket.inet_ntop(socket.AF_INET6, raw[i:i + 16])
             for i in (8, 24)]
-    return Datagram6(*text, sport, dport, data[8:], chain, sent)
+    return Datagram6(*text, sport, dport, data[8:], chain, sent,
+                     (raw[0] << 8 | raw[1]) >> 6 & 63)
 
 
 class Endpoint6(Endpoint):

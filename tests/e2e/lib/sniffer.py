@@ -20,8 +20,9 @@ class Packet:
     sent: bool  # by this side, else received
 
     def __post_init__(self):
-        (_, _, self.total_len, self.id, fragment, self.ttl, self.protocol,
+        (_, tos, self.total_len, self.id, fragment, self.ttl, self.protocol,
          self.checksum) = struct.unpack_from("!BBHHHBBH", self.raw)
+        self.dscp, self.ecn = tos >> 2, tos & 3
         self.header_len = (self.raw[0] & 15) * 4
         self.df = bool(fragment & 0x4000)
         self.more = bool(fragment & 0x2000)
@@ -47,7 +48,7 @@ class Datagram:
 
     def __post_init__(self):
         self.src, self.dst = self.packets[0].src, self.packets[0].dst
-        self.sent = self.packets[0].sent
+        self.sent, self.dscp = self.packets[0].sent, self.packets[0].dscp
         (self.sport, self.dport, self.length,
          self.checksum) = struct.unpack_from("!HHHH", self.bytes)
         self.payload = self.bytes[8:self.length]
