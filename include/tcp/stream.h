@@ -59,6 +59,9 @@
  * @last_in, @last_out: Where reading ended, at either end
  * @acked, @edge: Highest acknowledgement that their sender was given, and the
  *		end of the window
+ * @shown:	Highest number in packets that passed before the first change:
+ *the other end may have seen it, and takes a window from no lower one (RFC
+ *9293 3.10.7.4, SND.WL1)
  * @fin:	Its end has been sent
  *
  * What that end said last, for packets in its name:
@@ -74,7 +77,7 @@ struct half {
 	struct framer framer;
 	size_t skip;
 	bool reading, raw, begun, elder, fin, heard, rests, resized;
-	uint32_t first, last_in, last_out, acked, edge;
+	uint32_t first, last_in, last_out, acked, edge, shown;
 	uint32_t seen, at, ack, ts_val;
 	uint16_t window;
 };

@@ -59,7 +59,7 @@ static uint32_t next_out(const struct stream *s, int from)
 	int32_t ahead = seq_diff(seen, back->ack);
 
 	if (h->reading)
-		return h->out.nxt;
+		return seq_max(h->out.nxt, seq_min(h->shown, h->out.edge));
 	return back->heard && (ahead < 0 || ahead > WINDOW_MAX) ? back->ack
 								: seen;
 }
@@ -241,6 +241,7 @@ static void begin(struct half *h, uint32_t seq, uint32_t una, uint16_t mss)
 	h->first = seq;
 	h->elder = seq_before(una, seq);
 	h->acked = una;
+	h->shown = seq;
 	h->reading = h->begun = true;
 	h->raw = false;
 }
@@ -268,7 +269,11 @@ static void close_all(struct stream *s, const struct stream_env *env)
 
 static void reset_end(struct stream *s, const struct stream_env *env, int to)
 {
-	struct segment seg = { .seq = next_out(s, !to), .flags = TH_RST };
+	const struct half *h = &s->half[!to];
+	struct segment seg = {
+		.seq = h->reading ? h->out.nxt : next_out(s, !to),
+		.flags = TH_RST,
+	};
 
 	send_own(s, env, !to, &seg);
 }
@@ -584,6 +589,7 @@ static void remember(struct stream *s, int from, const struct segment *in)
 
 	if (!h->heard || seq_before(h->seen, end_of(in)))
 		h->seen = end_of(in);
+	h->shown = seq_max(h->shown, h->out.nxt);
 	h->resized = in->window != h->window;
 	if (in->flags & TH_ACK && is_latest(h, in)) {
 		h->at = in->seq;
@@ -795,6 +801,7 @@ static void passed(struct stream *s, int from, const struct segment *in)
 	struct half *h = &s->half[from], *back = &s->half[!from];
 
 	if (h->reading) {
+		h->shown = seq_max(h->shown, in->seq);
 		/* Its sender repeats it, if need be */
 		sender_passed(&h->out);
 		h->first = h->out.end;
