@@ -343,10 +343,11 @@ static int open_kernel(struct daemon *d)
 static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 {
 	int err = queue_open(queue, number, d->conf->queue.max_length);
+	struct queue_counts counts;
 
-	if (err == -EBUSY || err == -EPERM)
-		log_error("queue.number: NFQUEUE %u cannot be opened: another "
-			  "program has it, or CAP_NET_ADMIN is missing",
+	if (err && !queue_read_counts(number, &counts))
+		log_error("queue.number: NFQUEUE %u is taken by another "
+			  "program: end that, or choose another number",
 			  number);
 	else if (err)
 		log_error("queue.number: NFQUEUE %u: %s; is nfnetlink_queue "
