@@ -14,7 +14,7 @@
  * narrow, columns go, the one with the highest rank first, until each of the
  * others can have what it needs at least; what room is left they share. A cell
  * that is longer than its column is cut, and ends with a mark. Only text is
- * ever cut: a number that lost its end would be a wrong one.
+ * ever cut: a number or address that lost its end would be a wrong one.
  *
  * libsmartcols was tried: it cuts numbers as well, and shrinks columns down to
  * their titles before it lets one go.

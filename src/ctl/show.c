@@ -258,10 +258,10 @@ static void add_registration(struct table *t, const json_t *reg)
 static void print_registrations(const struct ctl *ctl, const json_t *answer)
 {
 	static const struct table_column columns[] = {
-		{ "ADDRESS OF RECORD", 14, 0, false },
-		{ "INSIDE", 14, 1, false },
-		{ "PUBLIC", 14, 3, false },
-		{ "REGISTRAR", 12, 4, false },
+		{ "ADDRESS OF RECORD", 10, 0, false },
+		{ "INSIDE", 0, 1, false },
+		{ "PUBLIC", 0, 3, false },
+		{ "REGISTRAR", 0, 4, false },
 		{ "EXPIRES", 0, 0, true },
 		{ "BY", 0, 5, false },
 		{ "SYMPTOMS", 8, 2, false },
@@ -354,11 +354,11 @@ static void print_media(const struct ctl *ctl, const json_t *list)
 {
 	static const struct table_column columns[] = {
 		{ "MEDIA", 0, 2, false },
-		{ "INSIDE", 9, 0, false },
-		{ "PUBLIC", 9, 3, false },
-		{ "REMOTE", 9, 0, false },
-		{ "OUT", 0, 1, true },
-		{ "IN", 0, 1, true },
+		{ "INSIDE", 0, 1, false },
+		{ "PUBLIC", 0, 3, false },
+		{ "REMOTE", 0, 0, false },
+		{ "OUT", 0, 0, true },
+		{ "IN", 0, 0, true },
 		{ 0 },
 	};
 	struct table *t = table_new(columns);
