@@ -41,6 +41,7 @@ struct trace_subscriber {
  * struct trace - All who listen
  * @count, @captures: How many; how many of them capture
  * @group:	Of the packet in hand; NULL: there is no room, or none in hand
+ * @turns:	Of the loop, since something was told
  * @in_hand:	Between trace_begin() and trace_end()
  * @read:	The packet in hand was read as a message
  * @last:	The last of those; NULL: nobody wants it
@@ -54,6 +55,7 @@ struct trace {
 	unsigned int count, captures;
 	struct trace_subscriber sub[CONTROL_SUBSCRIBERS];
 	struct seen_group *group;
+	unsigned int turns;
 	bool in_hand, read;
 	void *last;
 	uint8_t wanted;
@@ -93,8 +95,11 @@ void trace_end(struct trace *t, const struct decision *decision);
 /** trace_own() - The daemon sends a packet of its own, in or between packets */
 void trace_own(struct trace *t, const void *data, size_t len);
 
-/** trace_run() - Tell one packet's worth of what waits */
-void trace_run(struct trace *t);
+/**
+ * trace_run() - Tell one packet's worth of what waits, once a turn of the loop
+ * @idle:	There was nothing else to do; else it is left for some turns
+ */
+void trace_run(struct trace *t, bool idle);
 
 /** trace_waits() - There is more for trace_run() */
 static inline bool trace_waits(const struct trace *t)

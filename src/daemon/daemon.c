@@ -268,7 +268,7 @@ static void loop(struct daemon *d)
 				on_queue(d, queue);
 		}
 		alg_run(d->alg, d->now_ms);
-		trace_run(&d->trace);
+		trace_run(&d->trace, !n);
 		if (httpd_waits(d->metrics))
 			httpd_run(d->metrics);
 		choose_overflow(d);

@@ -9,6 +9,8 @@
 
 /* A burst of two thousand messages with their packets, or more without */
 #define RING_CAP (4u << 20)
+/* While packets keep coming, what waits has its turn as often */
+#define BUSY_TURNS 8
 /* A packet's comment */
 #define COMMENT_MAX 16384
 
@@ -387,37 +389,39 @@ void trace_own(struct trace *t, const void *data, size_t len)
 
 /* ---- telling ---- */
 
-static bool tell(struct trace *t, struct trace_subscriber *sub, json_t *object)
+/* A line of its own; NULL if memory ran out. The object is dropped */
+static char *line_of(json_t *object, size_t *len)
 {
 	char *line = object ? json_dumps(object, JSON_COMPACT) : NULL;
-	bool told = false;
-	size_t len;
 
-	if (line) {
-		/* The NUL gives its place to the line end */
-		len = strlen(line);
-		line[len++] = '\n';
-		told = control_tell(t->control, sub->client, line, len);
-	}
-	free(line);
-	return told;
+	json_decref(object);
+	if (!line)
+		return NULL;
+	/* The NUL gives its place to the line end */
+	*len = strlen(line);
+	line[(*len)++] = '\n';
+	return line;
 }
 
 static void tell_lost(struct trace *t, struct trace_subscriber *sub)
 {
-	json_t *object;
+	size_t len;
+	char *line;
 
 	if (!sub->lost)
 		return;
-	object = json_pack("{s:I}", "lost", (json_int_t)sub->lost);
-	if (tell(t, sub, object))
+	line = line_of(json_pack("{s:I}", "lost", (json_int_t)sub->lost), &len);
+	if (line && control_tell(t->control, sub->client, line, len))
 		sub->lost = 0;
-	json_decref(object);
+	free(line);
 }
 
 /* To all of @who */
 static void tell_all(struct trace *t, uint8_t who, json_t *object)
 {
+	size_t len;
+	char *line = line_of(object, &len);
+
 	for (unsigned int i = 0; i < CONTROL_SUBSCRIBERS; i++) {
 		struct trace_subscriber *sub = &t->sub[i];
 
@@ -425,10 +429,11 @@ static void tell_all(struct trace *t, uint8_t who, json_t *object)
 			continue;
 		/* In order: what is lost stands before what comes next */
 		tell_lost(t, sub);
-		if (sub->lost || !tell(t, sub, object))
+		if (sub->lost || !line ||
+		    !control_tell(t->control, sub->client, line, len))
 			sub->lost++;
 	}
-	json_decref(object);
+	free(line);
 }
 
 /* Messages to @traces; what is said of them, to @captured */
@@ -478,7 +483,7 @@ static uint8_t listeners(const struct trace *t)
 	return (uint8_t)mask;
 }
 
-void trace_run(struct trace *t)
+void trace_run(struct trace *t, bool idle)
 {
 	struct ring_group group;
 	const struct seen_group *head;
@@ -486,8 +491,9 @@ void trace_run(struct trace *t)
 	uint8_t present, captured;
 	size_t len;
 
-	if (!trace_waits(t))
+	if (!trace_waits(t) || (!idle && ++t->turns < BUSY_TURNS))
 		return;
+	t->turns = 0;
 	present = listeners(t);
 	captured = present & captures(t);
 	group = ring_first(&t->ring);
