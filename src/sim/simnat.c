@@ -204,6 +204,18 @@ static int op_find(void *ctx, const struct tuple *t, enum nat_side side,
 	return 0;
 }
 
+/* What every question about one entry begins with */
+static int ask_for(struct simnat *sim, enum simnat_call call,
+		   const struct tuple *lan, struct simnat_entry **entry)
+{
+	int err = fault(sim, call);
+
+	if (err)
+		return err;
+	*entry = find_lan(sim, lan);
+	return *entry ? 0 : -ENOENT;
+}
+
 static int op_create(void *ctx, const struct nat_entry *entry)
 {
 	struct simnat *sim = ctx;
@@ -215,14 +227,11 @@ static int op_create(void *ctx, const struct nat_entry *entry)
 static int op_remove(void *ctx, const struct tuple *lan)
 {
 	struct simnat *sim = ctx;
-	int err = fault(sim, SIMNAT_REMOVE);
 	struct simnat_entry *entry;
+	int err = ask_for(sim, SIMNAT_REMOVE, lan, &entry);
 
 	if (err)
 		return err;
-	entry = find_lan(sim, lan);
-	if (!entry)
-		return -ENOENT;
 	drop(sim, entry);
 	return 0;
 }
@@ -230,14 +239,11 @@ static int op_remove(void *ctx, const struct tuple *lan)
 static int op_refresh(void *ctx, const struct tuple *lan, uint32_t timeout_s)
 {
 	struct simnat *sim = ctx;
-	int err = fault(sim, SIMNAT_REFRESH);
 	struct simnat_entry *entry;
+	int err = ask_for(sim, SIMNAT_REFRESH, lan, &entry);
 
 	if (err)
 		return err;
-	entry = find_lan(sim, lan);
-	if (!entry)
-		return -ENOENT;
 	if (entry->data.fixed)
 		return -EPERM;
 	set_timeout(sim, entry, timeout_s);
@@ -248,14 +254,11 @@ static int op_set_mark(void *ctx, const struct tuple *lan,
 		       struct conf_mark mark)
 {
 	struct simnat *sim = ctx;
-	int err = fault(sim, SIMNAT_SET_MARK);
 	struct simnat_entry *entry;
+	int err = ask_for(sim, SIMNAT_SET_MARK, lan, &entry);
 
 	if (err)
 		return err;
-	entry = find_lan(sim, lan);
-	if (!entry)
-		return -ENOENT;
 	entry->data.mark.value =
 		(entry->data.mark.value & ~mark.mask) ^ mark.value;
 	entry->data.mark.mask |= mark.mask;
@@ -265,14 +268,11 @@ static int op_set_mark(void *ctx, const struct tuple *lan,
 static int op_set_liberal(void *ctx, const struct tuple *lan)
 {
 	struct simnat *sim = ctx;
-	int err = fault(sim, SIMNAT_SET_LIBERAL);
 	struct simnat_entry *entry;
+	int err = ask_for(sim, SIMNAT_SET_LIBERAL, lan, &entry);
 
 	if (err)
 		return err;
-	entry = find_lan(sim, lan);
-	if (!entry)
-		return -ENOENT;
 	entry->data.tcp_liberal = true;
 	return 0;
 }
