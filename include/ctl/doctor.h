@@ -10,8 +10,4 @@
  */
 int doctor_run(const struct ctl *ctl, int argc, char **argv);
 
-/** doctor_codes() - A line "CODE SEVERITY what it stands for" for each finding
- * that sipalgctl makes itself: what the manual lists */
-void doctor_codes(void);
-
 #endif

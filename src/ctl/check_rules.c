@@ -314,20 +314,26 @@ static void fill_kinds(const struct conf *conf, struct traffic *kind)
 	const struct conf_names *lan = &conf->gateway.lan_interfaces;
 	const struct conf_names *wan = &conf->gateway.wan_interfaces;
 	const struct ports *sip = &conf->sip.ports;
+	const struct ports *phones = &conf->sip.signalling_ports;
+	static const struct ports unknown; /* meets no rule that names any */
 
 	kind[SIP_OUT] = (struct traffic){ .name = "SIP from the inside",
 					  .in = lan,
+					  .sport = phones,
 					  .dport = sip,
 					  .tcp = true };
 	kind[SIP_IN] = (struct traffic){ .name = "SIP from the outside",
 					 .in = wan,
 					 .sport = sip,
-					 .dport = &conf->sip.signalling_ports,
+					 .dport = phones,
 					 .tcp = true };
-	kind[MEDIA_OUT] =
-		(struct traffic){ .name = "media from the inside", .in = lan };
+	kind[MEDIA_OUT] = (struct traffic){ .name = "media from the inside",
+					    .in = lan,
+					    .sport = &unknown,
+					    .dport = &unknown };
 	kind[MEDIA_IN] = (struct traffic){ .name = "media from the outside",
 					   .in = wan,
+					   .sport = &unknown,
 					   .dport = &conf->media.rtp_ports };
 }
 
@@ -394,14 +400,17 @@ static void move_jump(char *buf, size_t cap, const struct ruleset *set,
 		 set->tool, jump, set->tool, where, jump);
 }
 
-static bool hides(const struct meeting *m, const struct rule *rule)
+/* Who drops means it */
+static bool hides(const struct rule *rule)
 {
-	const char *target = rule_target(rule);
+	static const char *const targets[] = { "ACCEPT", "RETURN", "NFQUEUE",
+					       "QUEUE" };
 
-	/* Who drops what comes from outside means it */
-	return !strcmp(target, "ACCEPT") || !strcmp(target, "RETURN") ||
-	       !strcmp(target, "NFQUEUE") || !strcmp(target, "QUEUE") ||
-	       (!strcmp(target, "DROP") && m->kind == SIP_OUT);
+	for (size_t i = 0; i < COUNT(targets); i++) {
+		if (!strcmp(rule_target(rule), targets[i]))
+			return true;
+	}
+	return false;
 }
 
 static enum ruleset_step on_before(void *arg, const struct rule *rule,
@@ -412,7 +421,7 @@ static enum ruleset_step on_before(void *arg, const struct rule *rule,
 
 	if (is_jump(rule))
 		return RULESET_STOP;
-	if (!hides(m, rule) || !has_ours(m->set))
+	if (!hides(rule) || !has_ours(m->set))
 		return RULESET_GO_ON;
 	if (is_told(m, rule))
 		return RULESET_STOP;

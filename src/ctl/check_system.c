@@ -10,8 +10,10 @@
 
 #include "ctl/program.h"
 
-/* RFC 5737: an address that only a default route leads to */
-#define SOMEWHERE "198.51.100.1"
+/* Of 6to4 relays, which are no more (RFC 7526): only a default route leads
+ * there
+ */
+#define SOMEWHERE "192.88.99.1"
 /* The kernel's defaults are 30 and 120 (180 before 4.17). An INVITE is repeated
  * after up to 16 s (RFC 3261 17.1.1.2), phones send keep-alives every 25 to 30
  * s
@@ -29,14 +31,8 @@ void check_daemon(struct doctor *d)
 {
 	text fix;
 
-	if (d->daemon)
-		return;
-	if (access(d->ctl->socket, W_OK) && errno == EACCES)
-		check_found(d, "sudo sipalgctl doctor",
-			    "%s: you may not ask the daemon: be root, or in "
-			    "control.group",
-			    d->ctl->socket);
-	else
+	/* Who may not ask has been told so */
+	if (!d->daemon && (!access(d->ctl->socket, W_OK) || errno != EACCES))
 		check_found(d, check_service(fix, sizeof(fix), "start"),
 			    "no daemon answers at %s: SIP passes untouched",
 			    d->ctl->socket);
@@ -69,38 +65,43 @@ void check_namespace(struct doctor *d)
 		    (int)daemon_pid(d));
 }
 
-static char *report_of(const char *path, struct conf *conf)
+/* The first error, without its line end; NULL if there is none. The caller
+ * frees it
+ */
+static char *first_error(const char *path)
 {
-	char *report = NULL;
+	struct conf *conf = calloc(1, sizeof(*conf));
+	char *report = NULL, *rest, *line = NULL;
 	size_t len;
 	FILE *out = open_memstream(&report, &len);
-	int err = out ? conf_load(path, conf, out) : -ENOMEM;
+	int err = conf && out ? conf_load(path, conf, out) : -ENOMEM;
 
 	if (out)
 		fclose(out);
-	if (!err) {
-		free(report);
-		return NULL;
+	for (rest = report; err && (line = strsep(&rest, "\n"));) {
+		if (*line && !strstr(line, ": warning: "))
+			break;
 	}
-	return report && *report ? report : strdup(strerror(-err));
+	if (err)
+		line = strdup(line && *line ? line : strerror(-err));
+	free(report);
+	free(conf);
+	return err ? line : NULL;
 }
 
 void check_config_file(struct doctor *d)
 {
-	struct conf *conf = calloc(1, sizeof(*conf));
-	char *report = conf ? report_of(d->conf_path, conf) : NULL;
+	char *error = first_error(d->conf_path);
 	text fix, path;
 
-	if (report) {
-		report[strcspn(report, "\n")] = '\0';
-		check_quote(path, sizeof(path), d->conf_path);
-		snprintf(fix, sizeof(fix),
-			 "${EDITOR:-vi} %.900s && sipalgd -c %.900s --check",
-			 path, path);
-		check_found(d, fix, "the configuration has errors: %s", report);
-	}
-	free(report);
-	free(conf);
+	if (!error)
+		return;
+	check_quote(path, sizeof(path), d->conf_path);
+	snprintf(fix, sizeof(fix),
+		 "${EDITOR:-vi} %.900s && sipalgd -c %.900s --check", path,
+		 path);
+	check_found(d, fix, "the configuration has errors: %s", error);
+	free(error);
 }
 
 static char *print_conf(const struct conf *conf)
@@ -194,10 +195,12 @@ static const struct check_link *find_link(const struct doctor *d,
  */
 void check_links_exist(struct doctor *d)
 {
-	text fix, path;
+	text fix, path, reload;
 
 	check_quote(path, sizeof(path), d->conf_path);
-	snprintf(fix, sizeof(fix), "ip -br link; ${EDITOR:-vi} %.900s", path);
+	check_own_command(d, reload, sizeof(reload), "reload");
+	snprintf(fix, sizeof(fix), "ip -br link; ${EDITOR:-vi} %.900s%s%.900s",
+		 path, d->daemon ? " && " : "", d->daemon ? reload : "");
 	for (size_t i = 0; i < 2; i++) {
 		const struct conf_names *list =
 			names_at(d->conf, link_lists[i].names);

@@ -13,7 +13,9 @@
 #include "ctl/check.h"
 #include "ctl/client.h"
 #include "ctl/program.h"
+#include "ctl/show.h"
 #include "ctl/term.h"
+#include "ctl/text.h"
 
 #define DEFAULT_CONF SIPALG_SYSCONFDIR "/sipalgd/sipalgd.conf"
 #define DEFAULT_SOCKET "/run/sipalgd/control.sock"
@@ -81,13 +83,6 @@ static const struct check checks[] = {
 
 #define CHECKS (sizeof(checks) / sizeof(checks[0]))
 
-void doctor_codes(void)
-{
-	for (size_t i = 0; i < CHECKS; i++)
-		printf("%s %s %s\n", checks[i].code, checks[i].severity,
-		       checks[i].title);
-}
-
 /* ---- findings ---- */
 
 static void add_finding(struct doctor *d, const char *code,
@@ -144,13 +139,20 @@ const char *check_own_command(const struct doctor *d, char *buf, size_t cap,
 			      const char *command)
 {
 	const char *name = program_invocation_name;
-	char program[512], socket[2 * CONF_PATH_MAX];
-	size_t len;
+	char program[512], socket[2 * CONF_PATH_MAX], path[512];
+	size_t len = 0;
+
+	/* Only the script that brings the rules asks for the file by this */
+	if (!strncmp(command, "rules", 5) &&
+	    strcmp(d->conf_path, DEFAULT_CONF) != 0)
+		len += (size_t)snprintf(
+			buf, cap, "SIPALGD_CONF=%s ",
+			check_quote(path, sizeof(path), d->conf_path));
 
 	/* A path that begins where the shell is now */
 	check_quote(program, sizeof(program),
 		    strchr(name, '/') ? name : "sipalgctl");
-	len = (size_t)snprintf(buf, cap, "%s ", program);
+	len += (size_t)snprintf(buf + len, cap - len, "%s ", program);
 	if (strcmp(d->ctl->socket, DEFAULT_SOCKET) != 0)
 		len += (size_t)snprintf(
 			buf + len, cap - len, "--socket %s ",
@@ -489,6 +491,11 @@ void check_readable(struct doctor *d)
 	/* Without it nothing can have made rules that only it shows */
 	if (err && err != -ENOENT)
 		cannot_read(d, "nft", err, "nftables");
+	if (!d->daemon && access(d->ctl->socket, W_OK) && errno == EACCES)
+		check_found(d, "sudo sipalgctl doctor",
+			    "%s: you may not ask the daemon: be root, or in "
+			    "control.group",
+			    d->ctl->socket);
 	if (!d->conf)
 		check_found(d, "sipalgd --check",
 			    "%s cannot be read: what depends on the "
@@ -556,51 +563,24 @@ static const struct severity {
 
 #define SEVERITIES (sizeof(severities) / sizeof(severities[0]))
 
-static const char *member(const json_t *finding, const char *key)
-{
-	const char *value = json_string_value(json_object_get(finding, key));
-
-	return value ? value : "";
-}
-
-/* Text in lines of @width, each after @indent blanks */
-static void print_wrapped(const char *said, unsigned int indent,
-			  unsigned int width)
-{
-	unsigned int column = indent;
-
-	printf("%*s", (int)indent, "");
-	while (*said) {
-		size_t len = strcspn(said, " \n");
-
-		if (width && column > indent && column + len > width) {
-			printf("\n%*s", (int)indent, "");
-			column = indent;
-		}
-		printf("%s%.*s", column > indent ? " " : "", (int)len, said);
-		column += (unsigned int)len + (column > indent);
-		said += len;
-		said += strspn(said, " \n");
-	}
-	putchar('\n');
-}
-
 /* Fixes are not wrapped: a line break in the middle could not be pasted */
 static void print_finding(const struct ctl *ctl, const struct severity *s,
 			  const json_t *finding)
 {
-	const char *fix = member(finding, "fix");
+	char *fix = text_memory(strdup(show_string(finding, "fix")));
+	char *rest = fix, *line, *safe;
 
 	printf("  %s%s%s\n", term_colour(ctl, s->colour),
-	       member(finding, "code"), term_plain(ctl));
-	print_wrapped(member(finding, "text"), 4, ctl->width);
-	while (*fix) {
-		size_t len = strcspn(fix, "\n");
-
-		printf("      %s%.*s%s\n", term_colour(ctl, TERM_BOLD),
-		       (int)len, fix, term_plain(ctl));
-		fix += len + (fix[len] == '\n');
+	       show_string(finding, "code"), term_plain(ctl));
+	text_field(stdout, "", show_string(finding, "text"), 4, ctl->width);
+	while ((line = strsep(&rest, "\n"))) {
+		safe = text_safe(line);
+		if (*safe)
+			printf("      %s%s%s\n", term_colour(ctl, TERM_BOLD),
+			       safe, term_plain(ctl));
+		free(safe);
 	}
+	free(fix);
 }
 
 static unsigned int count_of(const struct doctor *d, const char *key,
@@ -612,7 +592,7 @@ static unsigned int count_of(const struct doctor *d, const char *key,
 
 	json_array_foreach(d->findings, i, finding)
 	{
-		count += !strcmp(member(finding, key), name);
+		count += !strcmp(show_string(finding, key), name);
 	}
 	return count;
 }
@@ -629,7 +609,7 @@ static void print_group(const struct doctor *d, const struct severity *s)
 	       term_plain(ctl));
 	json_array_foreach(d->findings, i, finding)
 	{
-		if (!strcmp(member(finding, "severity"), s->name))
+		if (!strcmp(show_string(finding, "severity"), s->name))
 			print_finding(ctl, s, finding);
 	}
 	putchar('\n');
@@ -668,8 +648,7 @@ static void print_json(const struct doctor *d)
 {
 	json_t *document = json_pack("{s:O}", "doctor", d->findings);
 
-	json_dumpf(document, stdout, JSON_INDENT(2));
-	putchar('\n');
+	show_document(document);
 	json_decref(document);
 }
 

@@ -180,8 +180,8 @@ static bool name_overlaps(const char *a, const char *b)
 	size_t b_len = fixed_part(b, &b_prefix);
 	size_t len = a_len < b_len ? a_len : b_len;
 
-	return !strncmp(a, b, len) && (a_prefix || a_len <= b_len) &&
-	       (b_prefix || b_len <= a_len);
+	return !strncmp(a, b, len) && (a_prefix || b_len <= a_len) &&
+	       (b_prefix || a_len <= b_len);
 }
 
 bool names_overlap(const struct conf_names *list, const char *pattern)
