@@ -35,6 +35,8 @@ struct alg_listener {
 /**
  * struct alg - The gateway: all state, and the scratch of one packet
  * @conf:	Replaced by alg_configure()
+ * @found_ms:	When a packet without call or registration was last looked at
+ *		for symptoms: once a second is enough
  * @msg, @desc, @edits, @out: Of the packet in hand; valid until the next
  */
 struct alg {
@@ -51,6 +53,7 @@ struct alg {
 	struct alg_listener listener;
 	struct timer_wheel call_timers, registration_timers;
 	struct timer_wheel subscription_timers;
+	uint64_t found_ms;
 	struct message msg;
 	struct desc desc;
 	struct edit_list edits;

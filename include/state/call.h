@@ -7,11 +7,13 @@
 
 #include "base/table.h"
 #include "base/timer.h"
+#include "sip/codec.h"
 #include "sip/message.h"
 #include "state/binding.h"
 #include "state/describe.h"
 #include "state/media.h"
 #include "state/symptom.h"
+#include "state/watch.h"
 
 /*
  * Theory of operation
@@ -54,6 +56,14 @@ enum call_state {
 	CALL_ENDED,
 };
 
+/** enum call_result - How a call ended */
+enum call_result {
+	CALL_ANSWERED,
+	CALL_CANCELLED, /* by the one who called */
+	CALL_FAILED, /* refused: call->status says how */
+	CALL_UNANSWERED, /* no final answer came */
+};
+
 /**
  * struct side - What one side of a dialog has said
  * @now, @before: Last, and before that while @open
@@ -88,9 +98,22 @@ struct dialog {
  * @carried:	Something was changed in it: from now on to its end, whatever
  *		gateway.mode and bypass.* say meanwhile
  * @held:	The last description wants no media in at least one direction
+ * @both:	Bits of its m= lines that want media both ways
+ * @ice_in, @ice_out: The last one from outside, from inside has candidates
+ * @moved:	An end has changed since media was last agreed on
+ * @replied:	The INVITE got some answer
+ * @cancelled, @bye: CANCEL, BYE was sent
+ * @path_seen:	An answer's Via was compared with what we had written
+ * @told:	Its end was told to calls->ended
  * @offer:	What the first INVITE said: where each dialog begins
  * @stream:	Public ports it has reserved; slots may be NULL
  * @expires_ms:	Session timer (RFC 4028); 0: none
+ * @remote:	Host that the first message came from or went to
+ * @status:	Of the last final answer to the INVITE; 0: none yet
+ * @invited_ms:	When the INVITE was seen; 0: never
+ * @answered_ms: When it was answered with 2xx; 0: not so
+ * @traffic:	RTP of pinholes that are gone: at the end, of all
+ * @codecs:	"PCMA,telephone-event": those of the last answer
  * @heard_ms:	When media was last seen to flow
  * @due_ms:	When to give it up if nothing happens
  * @from, @to:	As the INVITE had them, for people
@@ -102,12 +125,20 @@ struct call {
 	struct mapping *map;
 	enum call_state state;
 	bool outgoing, spoken, carried, held;
+	bool ice_in, ice_out, moved, replied, cancelled, bye, path_seen, told;
+	uint8_t both;
+	uint16_t status;
+	struct addr remote;
 	struct media_end offer[DESCRIBE_MEDIA];
 	struct dialog *dialogs;
 	struct media_stream *stream[CALL_STREAMS];
 	struct pinhole *pinholes;
 	struct timer timer;
-	uint64_t started_ms, expires_ms, heard_ms, due_ms;
+	uint64_t started_ms, invited_ms, answered_ms;
+	uint64_t expires_ms, heard_ms, due_ms;
+	struct watch watch;
+	struct media_traffic traffic;
+	char codecs[CODEC_TEXT_MAX];
 	char *from, *to;
 	uint32_t symptoms;
 	struct symptom_note *notes;
@@ -121,6 +152,8 @@ struct call {
  * struct calls - All calls
  * @nat:	Of @bindings; timers of calls that are carried lift its @dry
  * @list:	The one longest unused first
+ * @ended:	Told once of each call that ends, while all of it is still
+ *		there; may be NULL
  * @live:	How many are not ended
  * @walks:	Walks through @table
  */
@@ -133,6 +166,8 @@ struct calls {
 	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
 	struct call *table, *list;
+	void (*ended)(void *owner, const struct call *call, uint64_t now_ms);
+	void *owner;
 	unsigned int live;
 	struct table_walk *walks;
 };
@@ -167,6 +202,25 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 /** call_is_carried() - A message of @inside is of a call that is carried */
 bool call_is_carried(const struct calls *calls, const struct addr *inside,
 		     const struct message *msg);
+
+/** call_find() - The call of @inside that a message belongs to; NULL if there
+ * is none */
+struct call *call_find(const struct calls *calls, const struct addr *inside,
+		       const struct message *msg);
+
+/** call_inside() - The inside host, as it stands in the key */
+struct addr call_inside(const struct call *call);
+
+/** call_result() - How it ended; call_result_name() - "answered" ... */
+enum call_result call_result(const struct call *call);
+const char *call_result_name(enum call_result result);
+
+/** call_subject() - For symptom_raise(); borrows from @call */
+struct symptom_subject call_subject(struct call *call);
+
+/** call_stream() - Its stream of an inside RTP endpoint; NULL if none */
+const struct media_stream *call_stream(const struct call *call,
+				       const struct endpoint *inside_rtp);
 
 /** call_state_name() - As in sipalgctl calls */
 const char *call_state_name(enum call_state state);

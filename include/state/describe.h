@@ -34,13 +34,18 @@ _Static_assert(sizeof(struct media_end) == 38, "compared as bytes");
  * @stream:	For what came from inside: a reference each, the caller's
  * @blank:	On hold by 0.0.0.0: it listens where it did before
  * @held:	No line wants media both ways
+ * @both:	Bits of the lines that do
+ * @ice:	It has candidates: media may go by another way (RFC 8445)
  */
 struct description {
 	struct media_end end[DESCRIBE_MEDIA], told[DESCRIBE_MEDIA];
 	struct media_stream *stream[DESCRIBE_MEDIA];
 	bool blank[DESCRIBE_MEDIA];
-	bool held;
+	bool held, ice;
+	uint8_t both;
 };
+
+_Static_assert(DESCRIBE_MEDIA <= 8, "they fit into a mask");
 
 /**
  * struct describe - What the functions below work with

@@ -53,6 +53,9 @@ struct media_stream_key {
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
  * @guests:	Pinholes to sources that nobody announced (media.source)
+ * @stray, @strays: The last such source, and its packets that we saw: of those
+ *		that are let in only the first ones
+ * @stray_refused: It was not let in
  *
  * One inside endpoint has one public one, also where several calls name it
  * (forking, Replaces): RFC 4787 REQ-1 for media.
@@ -62,6 +65,9 @@ struct media_stream {
 	struct endpoint inside_rtcp, public_rtp;
 	unsigned int pairs, refs;
 	struct pinhole *guests;
+	struct endpoint stray;
+	unsigned int strays;
+	bool stray_refused;
 	char type[12];
 	UT_hash_handle by_inside, by_public;
 };
@@ -70,13 +76,19 @@ struct media_stream {
  * struct pinhole - One conntrack entry of a call
  * @wanted:	Scratch for the comparison
  * @packets_out, @packets_in: As last seen
+ * @base_out, @base_in: What they were at pinhole_base()
  */
 struct pinhole {
 	struct tuple lan, wan;
 	bool rtcp, wanted;
-	uint64_t packets_out, packets_in;
+	uint64_t packets_out, packets_in, base_out, base_in;
 	struct pinhole *prev, *next;
 	UT_hash_handle by_lan;
+};
+
+/** struct media_traffic - RTP packets from inside, and to it */
+struct media_traffic {
+	uint64_t out, in;
 };
 
 /** struct port_pool - Which media ports of one public address are reserved */
@@ -177,6 +189,17 @@ void pinhole_want(struct media *m, struct pinhole **list,
 /** pinhole_sweep() - Take away those not wanted since pinhole_begin() */
 void pinhole_begin(struct pinhole *list);
 void pinhole_sweep(struct media *m, struct pinhole **list);
+
+/** pinhole_sum_unwanted() - Add the packets of those that pinhole_sweep() would
+ * take away */
+void pinhole_sum_unwanted(struct media *m, struct pinhole *list,
+			  struct media_traffic *sum);
+
+/** pinhole_read() - Ask for the packets of all */
+void pinhole_read(struct media *m, struct pinhole *list);
+
+/** pinhole_base() - Count from here: the packets as last seen */
+void pinhole_base(struct pinhole *list);
 
 /**
  * pinhole_keep() - Prolong all entries; make those anew that are gone

@@ -43,6 +43,13 @@ void peer_release(struct peer *peer);
 bool peer_is_known(const struct bindings *b, const struct addr *inside,
 		   const struct addr *remote, uint64_t now_ms);
 
+/**
+ * peer_was_known() - An inside host had to do with @remote, be it long ago
+ * @inside:	NULL: any; only the last ones are looked through then
+ */
+bool peer_was_known(const struct bindings *b, const struct addr *inside,
+		    const struct addr *remote);
+
 /** peer_is_allowed() - It is known, or sip.inbound_from lets it in */
 bool peer_is_allowed(const struct bindings *b, const struct addr *inside,
 		     const struct addr *remote, uint64_t now_ms);

@@ -32,8 +32,10 @@
  *		own port where that is another
  * @peer:	The registrar, allowed in while confirmed; else NULL
  * @expires_ms:	Confirmed until; 0: not confirmed yet
- * @wished_s:	What the last REGISTER asked for
+ * @wished_s, @granted_s: What the last REGISTER asked for, and got
  * @asked:	That REGISTER is not answered yet
+ * @began_ms:	When it was first asked for
+ * @status:	Of the last final answer; 0: none came
  * @ping:	Keeps NAT beyond the gateway open (gateway.advertised_address)
  * @contact_inside, @user_agent: For people
  * @symptoms, @notes: What was seen to be wrong with it, and what was said then
@@ -44,8 +46,9 @@ struct registration {
 	struct mapping *map;
 	struct registration_hold *hold[2];
 	struct peer *peer;
-	uint64_t expires_ms;
-	uint32_t wished_s;
+	uint64_t began_ms, expires_ms;
+	uint32_t wished_s, granted_s;
+	uint16_t status;
 	bool asked, listed;
 	char *user, *transport, *contact_inside, *user_agent;
 	uint32_t symptoms;
@@ -66,6 +69,8 @@ struct registration_hold {
  * address of record
  * @request:	Hash of Call-ID and CSeq of the last REGISTER: only its answer
  *		counts
+ * @challenges:	Times in a row that credentials were asked for
+ * @asks_rport:	The last REGISTER had rport in its Via
  * @count:	Contacts in it
  * @key:	Both addresses, then the address of record
  */
@@ -74,7 +79,8 @@ struct registration_set {
 	UT_hash_handle hh;
 	struct registration_set *prev, *next;
 	uint32_t request;
-	unsigned int count;
+	unsigned int count, challenges;
+	bool asks_rport;
 	size_t key_len;
 	char key[];
 };
@@ -82,6 +88,8 @@ struct registration_set {
 /**
  * struct registrations - All of them
  * @list:	The set longest unused first
+ * @ended:	Told of each that ends, with how ("removed"), while it is still
+ *		there; may be NULL
  * @count:	Contacts
  * @walks:	Walks through @table
  */
@@ -93,9 +101,18 @@ struct registrations {
 	struct timer_wheel *wheel;
 	struct registration_set *table, *list;
 	struct registration_hold *holds;
+	void (*ended)(void *owner, const struct registration *reg,
+		      const char *how, uint64_t now_ms);
+	void *owner;
 	unsigned int count;
 	struct table_walk *walks;
 };
+
+/** registration_inside() - The inside host whose it is */
+struct addr registration_inside(const struct registration_set *set);
+
+/** registration_registrar() - The host it is at */
+struct addr registration_registrar(const struct registration_set *set);
 
 /** registration_aor() - The address of record */
 struct span registration_aor(const struct registration_set *set);

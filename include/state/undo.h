@@ -102,6 +102,11 @@ const struct undo *undo_recall(const struct undo_memory *m,
 			       enum site_group group, uint16_t port,
 			       const struct undo_message *msg);
 
+/** undo_written() - What was written there in the request with that branch;
+ * NULL if nothing is known of it */
+const struct undo *undo_written(const struct undo_memory *m,
+				enum site_group group, uint32_t branch);
+
 /** undo_register() - The Contact of that transaction has been registered */
 void undo_register(struct undo_memory *m, const struct undo_message *msg);
 

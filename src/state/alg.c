@@ -6,10 +6,13 @@
 #include "sip/body.h"
 #include "sip/witness.h"
 #include "state/admission.h"
+#include "state/finding.h"
 #include "state/rewrite.h"
 
 /* Resolution of what lasts seconds */
 #define TICK_MS 1000
+/* How often what nobody remembers is looked at */
+#define LOOK_MS 1000
 
 /**
  * struct view - A message as one inside host has to do with it
@@ -155,6 +158,14 @@ static bool read_desc(struct alg *alg, struct body_part *part)
 	return true;
 }
 
+/* A description in it is the last word, or soon will be: ACK answers an offer
+ * that came with the 2xx
+ */
+static bool is_answer(const struct message *msg)
+{
+	return !message_is_request(msg) || msg->method == SIP_ACK;
+}
+
 /* The message in the call of one inside host; @said: NULL without SDP */
 static void handle_call(struct alg *alg, const struct arrival *in,
 			const struct view *view, struct description *said)
@@ -169,6 +180,12 @@ static void handle_call(struct alg *alg, const struct arrival *in,
 	if (said)
 		call_describe(&alg->calls, call, &alg->msg, view->outbound,
 			      said);
+	if (said && is_answer(&alg->msg))
+		codec_names(alg->desc.whole, call->codecs,
+			    sizeof(call->codecs));
+	if (alg->msg.method == SIP_INVITE && !message_is_request(&alg->msg))
+		finding_answer(&alg->calls, call, view->flow, &view->shown,
+			       &alg->msg, view->outbound, in->now_ms);
 	call_progress(&alg->calls, call, &alg->msg, view->outbound, in->now_ms);
 }
 
@@ -261,6 +278,15 @@ static bool is_media(const struct alg *alg, const struct arrival *in)
 			     in->pkt.tuple.dst.port);
 }
 
+/* The call looks at it when its timer comes */
+static void note_stray(struct media_stream *s, const struct endpoint *from,
+		       bool refused)
+{
+	s->stray = *from;
+	s->stray_refused = refused;
+	s->strays++;
+}
+
 static struct decision admit_media(struct alg *alg, const struct arrival *in)
 {
 	const struct tuple *t = &in->pkt.tuple;
@@ -268,24 +294,93 @@ static struct decision admit_media(struct alg *alg, const struct arrival *in)
 	struct endpoint inside;
 	struct media_stream *s = media_stream_of(&alg->media, &t->dst, &inside);
 
-	if (!s || (alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
-		   !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
-				  in->now_ms)))
+	if (!s)
 		return d;
-	if (!media_stream_admit(&alg->media, s, &inside, t))
+	note_stray(s, &t->src, true);
+	if ((alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
+	     !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
+			    in->now_ms)) ||
+	    !media_stream_admit(&alg->media, s, &inside, t))
 		return d;
+	s->stray_refused = false;
 	d.reason = COUNTER_media_admitted;
 	d.drop = !alg->nat.dry;
 	return d;
 }
 
+/* ---- symptoms ---- */
+
+/* What belongs to nothing that remembers it is looked at once a second, however
+ * many of it come
+ */
+static bool may_look(struct alg *alg, uint64_t now_ms)
+{
+	if (now_ms - alg->found_ms < LOOK_MS)
+		return false;
+	alg->found_ms = now_ms;
+	return true;
+}
+
+/* Why a part of the message was not changed belongs to its call, or else to its
+ * inside host
+ */
+static void note_part(struct alg *alg, const struct arrival *in,
+		      enum counter reason)
+{
+	const struct addr *inside = &in->view[0].flow->lan.src.addr;
+	struct call *call = call_find(&alg->calls, inside, &alg->msg);
+	struct symptom_subject of = { .inside = inside };
+
+	if (call)
+		of = call_subject(call);
+	else if (!may_look(alg, in->now_ms))
+		return;
+	finding_part(&alg->symptoms, &of, reason, &alg->msg, in->now_ms);
+}
+
+/* It went as it came, though it should not have */
+static void note_failure(struct alg *alg, const struct arrival *in,
+			 enum counter reason)
+{
+	struct symptom_subject of = { 0 };
+
+	if (!may_look(alg, in->now_ms))
+		return;
+	if (in->views)
+		of.inside = &in->view[0].flow->lan.src.addr;
+	else if (in->side == NAT_SIDE_LAN)
+		of.inside = &in->pkt.tuple.src.addr;
+	finding_failure(&alg->symptoms, &of, reason, in->pkt.payload,
+			in->now_ms);
+}
+
+/* Whatever a packet shows besides what it says */
+static void look_at(struct alg *alg, const struct arrival *in,
+		    enum counter reason)
+{
+	if (finding_is_failure(reason))
+		note_failure(alg, in, reason);
+	else if ((reason == COUNTER_not_allowed ||
+		  reason == COUNTER_stranger) &&
+		 may_look(alg, in->now_ms))
+		finding_nobody(&alg->symptoms, &alg->bindings, &in->pkt.tuple,
+			       in->now_ms);
+}
+
 /* The message as whose it is; its edits are in alg->edits */
 static enum counter rewrite_message(struct alg *alg, struct arrival *in)
 {
+	struct finding_mark mark;
+	enum counter why;
+
 	edit_reset(&alg->edits);
 	if (!alg->bindings.carrying && is_bypassed_agent(alg, &in->view[0]))
 		return COUNTER_bypassed;
+	finding_mark(&alg->counters, &mark);
 	edit_message(alg, in);
+	why = finding_since(&alg->counters, &mark);
+	if (why != COUNTER_COUNT)
+		note_part(alg, in, why);
 	if (!alg->edits.count)
 		return COUNTER_nothing_ours;
 	edit_sort(&alg->edits);
@@ -549,6 +644,7 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	if (in.is_sip && !d.drop)
 		set_class(alg, data, len, &d);
 	counter_add(&alg->counters, d.reason);
+	look_at(alg, &in, d.reason);
 	return d;
 }
 

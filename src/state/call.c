@@ -19,6 +19,9 @@
 /* How often pinholes are prolonged, at most */
 #define KEEP_MAX_S 60
 
+/* Longest silence that a caller takes for a slow network */
+#define CANCEL_MS 5000
+
 static void call_fire(struct timer *timer, void *owner, uint64_t now_ms);
 
 /* ---- the table ---- */
@@ -40,6 +43,46 @@ const char *call_state_name(enum call_state state)
 	return names[state];
 }
 
+struct addr call_inside(const struct call *call)
+{
+	struct addr inside;
+
+	memcpy(&inside, call->key, sizeof(inside));
+	return inside;
+}
+
+enum call_result call_result(const struct call *call)
+{
+	if (call->answered_ms)
+		return CALL_ANSWERED;
+	if (call->cancelled)
+		return CALL_CANCELLED;
+	return call->status >= 300 ? CALL_FAILED : CALL_UNANSWERED;
+}
+
+const char *call_result_name(enum call_result result)
+{
+	static const char *const names[] = {
+		[CALL_ANSWERED] = "answered",
+		[CALL_CANCELLED] = "cancelled",
+		[CALL_FAILED] = "failed",
+		[CALL_UNANSWERED] = "unanswered",
+	};
+
+	return names[result];
+}
+
+struct symptom_subject call_subject(struct call *call)
+{
+	return (struct symptom_subject){
+		.mask = &call->symptoms,
+		.notes = &call->notes,
+		/* The key begins with it, and an address is bytes */
+		.inside = (const struct addr *)(const void *)call->key,
+		.id = call_id(call),
+	};
+}
+
 size_t call_key(char *key, const struct addr *inside, const struct message *msg)
 {
 	struct span id = message_value(msg, SIP_CALL_ID);
@@ -57,13 +100,19 @@ static void dialog_free(struct call *call, struct dialog *dialog)
 	free(dialog);
 }
 
+static void sweep(struct calls *calls, struct call *call)
+{
+	pinhole_sum_unwanted(calls->media, call->pinholes, &call->traffic);
+	pinhole_sweep(calls->media, &call->pinholes);
+}
+
 /* Close all that the call has open, and give its ports and peers back */
 static void call_close(struct calls *calls, struct call *call)
 {
 	while (call->dialogs)
 		dialog_free(call, call->dialogs);
 	pinhole_begin(call->pinholes);
-	pinhole_sweep(calls->media, &call->pinholes);
+	sweep(calls, call);
 	for (int i = 0; i < CALL_STREAMS; i++) {
 		if (call->stream[i])
 			media_stream_put(calls->media, call->stream[i]);
@@ -93,14 +142,67 @@ static void call_free(struct calls *calls, struct call *call)
 	free(call);
 }
 
+static bool wants_credentials(unsigned int status)
+{
+	return status == 401 || status == 407;
+}
+
+static void tell_end(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	if (call->told)
+		return;
+	call->told = true;
+	if (calls->ended)
+		calls->ended(calls->owner, call, now_ms);
+}
+
+static bool is_announced(const struct call *call, const struct endpoint *end)
+{
+	const struct pinhole *p;
+
+	DL_FOREACH (call->pinholes, p) {
+		if (endpoint_eq(&p->lan.dst, end))
+			return true;
+	}
+	return false;
+}
+
+/* Somebody sends to one of its ports who was not announced, nor since */
+static void look_for_strays(struct calls *calls, struct call *call,
+			    uint64_t now_ms)
+{
+	struct symptom_subject of = call_subject(call);
+	char from[ENDPOINT_TEXT_MAX], to[ENDPOINT_TEXT_MAX];
+
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		const struct media_stream *s = call->stream[i];
+
+		if (!s || !s->strays || !call->answered_ms ||
+		    is_announced(call, &s->stray) ||
+		    symptom_has(call->symptoms, SYMPTOM_media_elsewhere))
+			continue;
+		endpoint_format(&s->stray, from);
+		endpoint_format(&s->public_rtp, to);
+		symptom_raise(calls->symptoms, &of, SYMPTOM_media_elsewhere,
+			      now_ms, "%u packets from %s to %s, %s", s->strays,
+			      from, to,
+			      s->stray_refused ? "not let in (media.source)"
+					       : "let in by media.source");
+	}
+}
+
 static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	if (call->state == CALL_ENDED)
 		return;
+	look_for_strays(calls, call, now_ms);
 	call->state = CALL_ENDED;
 	calls->live--;
 	counter_add(calls->counters, COUNTER_calls_ended);
 	call_close(calls, call);
+	/* The caller is expected to ask again */
+	if (!wants_credentials(call->status) || call->answered_ms)
+		tell_end(calls, call, now_ms);
 	call->due_ms = now_ms + TRANSACTION_MS;
 	timer_start(calls->wheel, &call->timer, call->due_ms);
 	/* Of all calls, those that are over make room first */
@@ -144,6 +246,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 		return NULL;
 	if (HASH_COUNT(calls->table) >= calls->conf->limits.calls) {
 		counter_add(calls->counters, COUNTER_calls_evicted);
+		tell_end(calls, calls->list, now_ms);
 		call_free(calls, calls->list);
 	}
 	call->key_len = key_len;
@@ -174,8 +277,8 @@ static bool is_call_method(enum sip_method method)
 	       method == SIP_UPDATE;
 }
 
-bool call_is_carried(const struct calls *calls, const struct addr *inside,
-		     const struct message *msg)
+struct call *call_find(const struct calls *calls, const struct addr *inside,
+		       const struct message *msg)
 {
 	char key[CALL_KEY_MAX];
 	size_t len = call_key(key, inside, msg);
@@ -183,6 +286,14 @@ bool call_is_carried(const struct calls *calls, const struct addr *inside,
 
 	if (len)
 		HASH_FIND(hh, calls->table, key, len, call);
+	return call;
+}
+
+bool call_is_carried(const struct calls *calls, const struct addr *inside,
+		     const struct message *msg)
+{
+	const struct call *call = call_find(calls, inside, msg);
+
 	return call && call->carried;
 }
 
@@ -208,6 +319,7 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 				now_ms);
 		if (!call)
 			return NULL;
+		call->remote = flow->lan.dst.addr;
 	} else if (call->state != CALL_ENDED) {
 		DL_DELETE(calls->list, call);
 		DL_APPEND(calls->list, call);
@@ -309,11 +421,11 @@ static void dialog_settle(struct dialog *d, bool accepted)
 
 /* ---- pinholes ---- */
 
-static struct media_stream *call_stream(const struct call *call,
-					const struct endpoint *inside_rtp)
+const struct media_stream *call_stream(const struct call *call,
+				       const struct endpoint *inside_rtp)
 {
 	for (int i = 0; i < CALL_STREAMS; i++) {
-		struct media_stream *s = call->stream[i];
+		const struct media_stream *s = call->stream[i];
 
 		if (s && endpoint_eq(&s->in.inside_rtp, inside_rtp))
 			return s;
@@ -383,7 +495,7 @@ static void call_reconcile(struct calls *calls, struct call *call)
 	pinhole_begin(call->pinholes);
 	DL_FOREACH (call->dialogs, d)
 		want_dialog(calls, call, d);
-	pinhole_sweep(calls->media, &call->pinholes);
+	sweep(calls, call);
 }
 
 /* ---- descriptions ---- */
@@ -473,6 +585,8 @@ void call_describe(struct calls *calls, struct call *call,
 			take_stream(calls, call, said->stream[i]);
 	}
 	call->held = said->held;
+	call->both = said->both;
+	*(outbound ? &call->ice_out : &call->ice_in) = said->ice;
 	if (!d) {
 		/* The INVITE itself, or an answer without a tag */
 		if (outbound == call->outgoing)
@@ -482,17 +596,25 @@ void call_describe(struct calls *calls, struct call *call,
 	side = outbound ? &d->local : &d->remote;
 	for (int i = 0; i < DESCRIBE_MEDIA; i++)
 		next[i] = said->blank[i] ? side->now[i] : ends[i];
+	call->moved |= memcmp(side->now, next, sizeof(next)) != 0;
 	side_say(side, next);
 	call_reconcile(calls, call);
 }
 
 /* ---- the life of a call ---- */
 
+/* The INVITE has not even got a provisional answer */
+static bool awaits_answer(const struct call *call)
+{
+	return call->state == CALL_TRYING && call->invited_ms &&
+	       !call->replied && !call->cancelled;
+}
+
 static void schedule(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	const struct nat *nat = calls->media->nat;
 	uint32_t idle_s = nat->ops->idle_s(nat->ctx, IPPROTO_UDP, true);
-	uint64_t next_ms = call->due_ms, keep_s;
+	uint64_t next_ms = call->due_ms, keep_s, look_ms;
 
 	if (call->pinholes) {
 		keep_s = calls->conf->media.timeout_s;
@@ -505,7 +627,14 @@ static void schedule(struct calls *calls, struct call *call, uint64_t now_ms)
 			keep_s = 1;
 		if (now_ms + keep_s * 1000 < next_ms)
 			next_ms = now_ms + keep_s * 1000;
+		look_ms = watch_due_ms(&call->watch);
+		if (look_ms && look_ms < next_ms)
+			next_ms = look_ms;
 	}
+	/* Until then somebody should have said something */
+	look_ms = call->invited_ms + TRANSACTION_MS;
+	if (awaits_answer(call) && look_ms > now_ms && look_ms < next_ms)
+		next_ms = look_ms;
 	timer_start(calls->wheel, &call->timer, next_ms);
 }
 
@@ -541,8 +670,13 @@ static void set_due_active(struct calls *calls, struct call *call,
 }
 
 /* Both sides have agreed on a description */
-static void set_agreed(struct call *call)
+static void set_agreed(struct call *call, uint64_t now_ms)
 {
+	bool ice = call->ice_in && call->ice_out;
+
+	if (call->moved || call->state != CALL_ACTIVE)
+		watch_begin(&call->watch, ice ? 0 : call->both, now_ms);
+	call->moved = false;
 	call->state = call->held ? CALL_HELD : CALL_ACTIVE;
 }
 
@@ -563,6 +697,32 @@ static bool has_confirmed(const struct call *call)
 	return false;
 }
 
+/* The INVITE went unheard, or whoever heard it never decided */
+static void raise_unanswered(struct calls *calls, struct call *call,
+			     uint64_t now_ms)
+{
+	struct symptom_subject of = call_subject(call);
+	char inside[ADDR_TEXT_MAX], remote[ADDR_TEXT_MAX];
+
+	addr_format(of.inside, inside);
+	addr_format(&call->remote, remote);
+	symptom_raise(calls->symptoms, &of, SYMPTOM_invite_unanswered, now_ms,
+		      "%s answer from %s to the INVITE of %s for %u s",
+		      call->replied ? "no final" : "no",
+		      call->outgoing ? remote : inside,
+		      call->outgoing ? inside : remote,
+		      (unsigned int)((now_ms - call->invited_ms) / 1000));
+}
+
+/* With credentials, or the Call-ID is used for another call */
+static void begin_again(struct call *call)
+{
+	call->state = CALL_TRYING;
+	call->invited_ms = call->answered_ms = 0;
+	call->status = 0;
+	call->replied = call->cancelled = call->bye = call->told = false;
+}
+
 static void on_request(struct calls *calls, struct call *call,
 		       const struct message *msg, struct dialog *d,
 		       uint64_t now_ms)
@@ -570,9 +730,11 @@ static void on_request(struct calls *calls, struct call *call,
 	switch (msg->method) {
 	case SIP_INVITE:
 		if (call->state == CALL_ENDED) {
-			call->state = CALL_TRYING;
+			begin_again(call);
 			calls->live++;
 		}
+		if (!call->invited_ms)
+			call->invited_ms = now_ms;
 		if (!d)
 			set_due(calls, call, now_ms, RINGING_MS);
 		break;
@@ -582,17 +744,25 @@ static void on_request(struct calls *calls, struct call *call,
 			call_reconcile(calls, call);
 			/* It may have answered the offer of a 2xx */
 			if (d->confirmed)
-				set_agreed(call);
+				set_agreed(call, now_ms);
 		}
 		break;
 	case SIP_BYE:
 		/* One that names no dialog ends none: RFC 3261 15.1.2 */
-		if (d)
-			set_due(calls, call, now_ms, TRANSACTION_MS);
+		if (!d)
+			break;
+		call->bye = true;
+		watch_end(calls, call, now_ms);
+		set_due(calls, call, now_ms, TRANSACTION_MS);
 		break;
 	case SIP_CANCEL:
-		if (call->state != CALL_ENDED && !has_confirmed(call))
-			set_due(calls, call, now_ms, TRANSACTION_MS);
+		if (call->state == CALL_ENDED || has_confirmed(call))
+			break;
+		if (awaits_answer(call) &&
+		    now_ms - call->invited_ms >= CANCEL_MS)
+			raise_unanswered(calls, call, now_ms);
+		call->cancelled = true;
+		set_due(calls, call, now_ms, TRANSACTION_MS);
 		break;
 	default:
 		break;
@@ -615,7 +785,10 @@ static void confirm(struct calls *calls, struct call *call, struct dialog *d,
 		dialog_settle(d, true);
 		call_reconcile(calls, call);
 	}
-	set_agreed(call);
+	if (!call->answered_ms)
+		call->answered_ms = now_ms;
+	set_agreed(call, now_ms);
+	call->status = msg->status;
 	call->heard_ms = now_ms;
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
@@ -637,13 +810,9 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 		call_reconcile(calls, call);
 		set_refused(call);
 	} else if (!has_confirmed(call)) {
+		call->status = msg->status;
 		call_end(calls, call, now_ms);
 	}
-}
-
-static bool wants_credentials(const struct message *msg)
-{
-	return msg->status == 401 || msg->status == 407;
 }
 
 static void on_bye_answer(struct calls *calls, struct call *call,
@@ -652,7 +821,7 @@ static void on_bye_answer(struct calls *calls, struct call *call,
 {
 	if (msg->status < 200)
 		return;
-	if (wants_credentials(msg)) {
+	if (wants_credentials(msg->status)) {
 		set_due_active(calls, call, now_ms);
 		return;
 	}
@@ -683,7 +852,7 @@ static void on_update_answer(struct calls *calls, struct call *call,
 		d->confirmed = true;
 	if (!d->confirmed)
 		return;
-	set_agreed(call);
+	set_agreed(call, now_ms);
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
 }
@@ -693,6 +862,7 @@ static void on_answer(struct calls *calls, struct call *call,
 {
 	struct dialog *d;
 
+	call->replied |= msg->method == SIP_INVITE;
 	if (msg->method == SIP_INVITE && msg->status > 100 && msg->status < 300)
 		d = dialog_get(call, msg, outbound);
 	else
@@ -734,11 +904,39 @@ static void drop_gone(struct calls *calls, struct call *call, uint64_t now_ms)
 		call_reconcile(calls, call);
 }
 
+/* It ends without anybody having said so */
+static void raise_lost(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	unsigned int answered =
+		(unsigned int)((now_ms - call->answered_ms) / 1000);
+	struct symptom_subject of = call_subject(call);
+
+	if (!call->answered_ms) {
+		if (call->invited_ms && !call->cancelled)
+			raise_unanswered(calls, call, now_ms);
+	} else if (call->bye) {
+		return; /* only its answer is missing */
+	} else if (now_ms < call->due_ms) {
+		symptom_raise(calls->symptoms, &of, SYMPTOM_call_lost, now_ms,
+			      "no media for %u s, and no BYE, %u s after the "
+			      "answer",
+			      (unsigned int)((now_ms - call->heard_ms) / 1000),
+			      answered);
+	} else {
+		symptom_raise(calls->symptoms, &of, SYMPTOM_call_lost, now_ms,
+			      "%s, and no BYE, %u s after the answer",
+			      call->expires_ms ? "the session timer ran out"
+					       : "nothing was heard",
+			      answered);
+	}
+}
+
 static void look_after(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	uint64_t silent_ms = calls->conf->media.timeout_s * 1000ull;
 
 	if (call->state == CALL_ENDED) {
+		tell_end(calls, call, now_ms);
 		call_free(calls, call);
 		return;
 	}
@@ -746,8 +944,13 @@ static void look_after(struct calls *calls, struct call *call, uint64_t now_ms)
 	if (pinhole_keep(calls->media, call->pinholes) || !call->pinholes ||
 	    call->state != CALL_ACTIVE)
 		call->heard_ms = now_ms;
+	watch_look(calls, call, now_ms);
+	look_for_strays(calls, call, now_ms);
+	if (awaits_answer(call) && now_ms - call->invited_ms >= TRANSACTION_MS)
+		raise_unanswered(calls, call, now_ms);
 	if (now_ms >= call->due_ms || now_ms - call->heard_ms > silent_ms) {
 		counter_add(calls->counters, COUNTER_calls_lost);
+		raise_lost(calls, call, now_ms);
 		call_end(calls, call, now_ms);
 		return;
 	}

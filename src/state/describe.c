@@ -57,6 +57,7 @@ static unsigned int lines(const struct describe *d)
 static void read_hold(const struct desc *desc, struct description *out)
 {
 	out->held = true;
+	out->ice = desc->candidate_count > 0;
 	for (unsigned int i = 0; i < desc->media_count; i++) {
 		const struct desc_media *m = &desc->media[i];
 		bool blank =
@@ -64,8 +65,11 @@ static void read_hold(const struct desc *desc, struct description *out)
 
 		if (i < DESCRIBE_MEDIA)
 			out->blank[i] = blank;
-		if (m->port.port && !blank && m->direction == DESC_SENDRECV)
-			out->held = false;
+		if (!m->port.port || blank || m->direction != DESC_SENDRECV)
+			continue;
+		out->held = false;
+		if (i < DESCRIBE_MEDIA)
+			out->both |= (uint8_t)(1u << i);
 	}
 }
 

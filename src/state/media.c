@@ -286,6 +286,54 @@ void pinhole_begin(struct pinhole *list)
 		p->wanted = false;
 }
 
+/* Return: false if the entry is gone, or another one is in its place */
+static bool read_packets(const struct media *m, struct pinhole *p)
+{
+	struct nat_entry now;
+
+	if (nat_find(m->nat, &p->lan, NAT_SIDE_LAN, &now) ||
+	    !tuple_eq(&now.wan, &p->wan))
+		return false;
+	/* One that was made anew counts from zero */
+	if (now.packets_out < p->base_out || now.packets_in < p->base_in)
+		p->base_out = p->base_in = 0;
+	p->packets_out = now.packets_out;
+	p->packets_in = now.packets_in;
+	return true;
+}
+
+void pinhole_read(struct media *m, struct pinhole *list)
+{
+	struct pinhole *p;
+
+	DL_FOREACH (list, p)
+		read_packets(m, p);
+}
+
+void pinhole_base(struct pinhole *list)
+{
+	struct pinhole *p;
+
+	DL_FOREACH (list, p) {
+		p->base_out = p->packets_out;
+		p->base_in = p->packets_in;
+	}
+}
+
+void pinhole_sum_unwanted(struct media *m, struct pinhole *list,
+			  struct media_traffic *sum)
+{
+	struct pinhole *p;
+
+	DL_FOREACH (list, p) {
+		if (p->wanted || p->rtcp || !m->nat->ops->counts(m->nat->ctx))
+			continue;
+		read_packets(m, p);
+		sum->out += p->packets_out;
+		sum->in += p->packets_in;
+	}
+}
+
 void pinhole_sweep(struct media *m, struct pinhole **list)
 {
 	struct pinhole *p, *next, *other;
@@ -348,20 +396,17 @@ bool media_stream_admit(struct media *m, struct media_stream *s,
 bool pinhole_keep(struct media *m, struct pinhole *list)
 {
 	bool heard = !m->nat->ops->counts(m->nat->ctx);
-	struct nat_entry now;
 	struct pinhole *p;
 
 	DL_FOREACH (list, p) {
-		if (nat_find(m->nat, &p->lan, NAT_SIDE_LAN, &now) ||
-		    !tuple_eq(&now.wan, &p->wan)) {
+		uint64_t before_out = p->packets_out, before_in = p->packets_in;
+
+		if (!read_packets(m, p)) {
 			pinhole_open(m, p);
 			continue;
 		}
-		if (now.packets_out != p->packets_out ||
-		    now.packets_in != p->packets_in)
+		if (p->packets_out != before_out || p->packets_in != before_in)
 			heard = true;
-		p->packets_out = now.packets_out;
-		p->packets_in = now.packets_in;
 		nat_refresh(m->nat, &p->lan, m->conf->media.timeout_s);
 	}
 	return heard;

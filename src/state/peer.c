@@ -6,6 +6,9 @@
 
 #include "state/binding.h"
 
+/* Peers that one search looks at */
+#define SEARCH_MAX 256
+
 static struct peer *peer_find(const struct bindings *b,
 			      const struct addr *inside,
 			      const struct addr *remote)
@@ -78,6 +81,24 @@ bool peer_is_known(const struct bindings *b, const struct addr *inside,
 	const struct peer *peer = peer_find(b, inside, remote);
 
 	return peer && (peer->holds || peer->until_ms >= now_ms);
+}
+
+bool peer_was_known(const struct bindings *b, const struct addr *inside,
+		    const struct addr *remote)
+{
+	const struct peer *peer = b->peer_list;
+
+	if (inside)
+		return peer_find(b, inside, remote) != NULL;
+	/* The newest is at the end, which is before the first */
+	for (unsigned int i = 0; peer && i < SEARCH_MAX; i++) {
+		peer = peer->prev;
+		if (addr_eq(&peer->key.remote, remote))
+			return true;
+		if (peer == b->peer_list)
+			break;
+	}
+	return false;
 }
 
 bool peer_is_allowed(const struct bindings *b, const struct addr *inside,

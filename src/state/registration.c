@@ -5,12 +5,15 @@
 #include <utlist.h>
 
 #include "sip/field.h"
+#include "state/path.h"
 #include "state/rewrite.h"
 
 /* Neither request nor answer says how long: what RFC 3261 10.2 suggests */
 #define DEFAULT_S 3600
 /* Nobody means more */
 #define MAX_S (7 * 24 * 3600)
+/* One for each of request and stale nonce; more, and the password is wrong */
+#define CHALLENGES 3
 /* A REGISTER that is never answered is forgotten: Timer F */
 #define TRANSACTION_MS 32000
 /* The mapping outlives the binding by so much: the answer's way and ours */
@@ -34,6 +37,22 @@ static void registration_fire(struct timer *timer, void *owner,
 struct span registration_aor(const struct registration_set *set)
 {
 	return (struct span){ set->key + KEY_ENDS, set->key_len - KEY_ENDS };
+}
+
+struct addr registration_inside(const struct registration_set *set)
+{
+	struct addr inside;
+
+	memcpy(&inside, set->key, sizeof(inside));
+	return inside;
+}
+
+struct addr registration_registrar(const struct registration_set *set)
+{
+	struct addr registrar;
+
+	memcpy(&registrar, set->key + sizeof(registrar), sizeof(registrar));
+	return registrar;
 }
 
 /* The address of record: the URI of To, without parameters (RFC 3261 10.3) */
@@ -184,19 +203,106 @@ void registrations_free(struct registrations *regs)
 		registration_free(regs, regs->list->contacts);
 }
 
+static void tell_end(const struct registrations *regs,
+		     const struct registration *reg, const char *how,
+		     uint64_t now_ms)
+{
+	if (regs->ended)
+		regs->ended(regs->owner, reg, how, now_ms);
+}
+
 static void registration_end(struct registrations *regs,
-			     struct registration *reg)
+			     struct registration *reg, const char *how,
+			     uint64_t now_ms)
 {
 	if (reg->expires_ms)
 		counter_add(regs->counters, COUNTER_registrations_ended);
+	tell_end(regs, reg, how, now_ms);
 	registration_free(regs, reg);
 }
 
+/* ---- symptoms ---- */
+
+/* For symptom_raise(); borrows from @reg */
+static struct symptom_subject subject(struct registration *reg)
+{
+	return (struct symptom_subject){
+		.mask = &reg->symptoms,
+		.notes = &reg->notes,
+		/* The key begins with it, and an address is bytes */
+		.inside = (const struct addr *)(const void *)reg->set->key,
+		.id = registration_aor(reg->set),
+	};
+}
+
+static const char *registrar_text(const struct registration_set *set, char *buf)
+{
+	struct addr registrar = registration_registrar(set);
+
+	addr_format(&registrar, buf);
+	return buf;
+}
+
+/* The registrar will not have it: @why */
+static void raise_refused(struct registrations *regs, struct registration *reg,
+			  const char *why, uint64_t now_ms)
+{
+	struct symptom_subject of = subject(reg);
+	char registrar[ADDR_TEXT_MAX];
+
+	symptom_raise(regs->symptoms, &of, SYMPTOM_registration_refused, now_ms,
+		      "%s answered %u%s", registrar_text(reg->set, registrar),
+		      reg->status, why);
+}
+
+static void raise_unanswered(struct registrations *regs,
+			     struct registration *reg, uint64_t now_ms)
+{
+	struct symptom_subject of = subject(reg);
+	char registrar[ADDR_TEXT_MAX];
+
+	symptom_raise(regs->symptoms, &of, SYMPTOM_register_unanswered, now_ms,
+		      "no answer from %s for %u s",
+		      registrar_text(reg->set, registrar),
+		      (unsigned int)((now_ms - reg->began_ms) / 1000));
+}
+
+static void raise_lapsed(struct registrations *regs, struct registration *reg,
+			 uint64_t now_ms)
+{
+	struct symptom_subject of = subject(reg);
+	char registrar[ADDR_TEXT_MAX];
+
+	symptom_raise(regs->symptoms, &of, SYMPTOM_registration_lapsed, now_ms,
+		      "not refreshed at %s within %u s%s",
+		      registrar_text(reg->set, registrar), reg->granted_s,
+		      reg->asked ? "; the last REGISTER was not granted" : "");
+}
+
+static bool wants_credentials(unsigned int status)
+{
+	return status == 401 || status == 407;
+}
+
+/* Its time is over: how it ended */
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
-	(void)now_ms;
-	registration_end(owner,
-			 TIMER_OBJECT(timer, struct registration, timer));
+	struct registration *reg =
+		TIMER_OBJECT(timer, struct registration, timer);
+	struct registrations *regs = owner;
+	const char *how = "refused";
+
+	if (reg->expires_ms) {
+		how = "lapsed";
+		raise_lapsed(regs, reg, now_ms);
+	} else if (!reg->status) {
+		how = "unanswered";
+		raise_unanswered(regs, reg, now_ms);
+	} else if (wants_credentials(reg->status)) {
+		raise_refused(regs, reg, ", and got no credentials it takes",
+			      now_ms);
+	}
+	registration_end(regs, reg, how, now_ms);
 }
 
 static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
@@ -261,6 +367,8 @@ static struct registration *contact_add(struct registrations *regs,
 		if (oldest) {
 			counter_add(regs->counters,
 				    COUNTER_registrations_evicted);
+			tell_end(regs, oldest, "evicted",
+				 regs->bindings->now_ms);
 			registration_free(regs, oldest);
 		}
 	}
@@ -340,6 +448,7 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 			set_free_if_empty(regs, set);
 			return;
 		}
+		reg->began_ms = now_ms;
 		timer_start(regs->wheel, &reg->timer, now_ms + TRANSACTION_MS);
 	}
 	reg->lan = flow->lan;
@@ -353,8 +462,10 @@ static void note_request(struct registrations *regs, const struct flow *flow,
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
 
-	if (set)
-		set->request = request_hash(msg);
+	if (!set)
+		return;
+	set->request = request_hash(msg);
+	set->asks_rport = path_asks_rport(msg);
 }
 
 /* "Contact: *" asks for the end of every binding: RFC 3261 10.2.2 */
@@ -429,6 +540,7 @@ static void hold(struct registrations *regs, struct registration *reg,
 static void confirm(struct registrations *regs, struct registration *reg,
 		    const struct flow *flow, uint32_t seconds, uint64_t now_ms)
 {
+	reg->granted_s = seconds;
 	reg->expires_ms = now_ms + seconds * 1000ull;
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
 	DL_DELETE(regs->list, reg->set);
@@ -456,6 +568,27 @@ static struct mapping *public_map(const struct registrations *regs,
 	return mapping_find_public(regs->bindings, &end);
 }
 
+/* "received" in a Contact is what a proxy notes that sends there instead; and
+ * who fills in an rport that was not asked for goes by it
+ */
+static void look_for_repair(struct registrations *regs,
+			    struct registration *reg, const struct message *msg,
+			    struct span contact, uint64_t now_ms)
+{
+	struct symptom_subject of = subject(reg);
+	struct span received =
+		field_param(field_params(contact), SPAN("received"));
+	bool forced = !reg->set->asks_rport && path_asks_rport(msg);
+
+	if (received.len)
+		symptom_raise(regs->symptoms, &of, SYMPTOM_provider_nat, now_ms,
+			      "it noted received=%.*s with our Contact",
+			      SPAN_ARG(received));
+	else if (forced)
+		symptom_raise(regs->symptoms, &of, SYMPTOM_provider_nat, now_ms,
+			      "it filled in rport, which was not asked for");
+}
+
 static void read_contact(struct registrations *regs,
 			 struct registration_set *set, const struct flow *flow,
 			 const struct message *msg, struct span contact,
@@ -472,10 +605,41 @@ static void read_contact(struct registrations *regs,
 	reg = map && set ? contact_find(set, map, uri) : NULL;
 	if (!reg)
 		return;
+	reg->status = msg->status;
+	look_for_repair(regs, reg, msg, contact, now_ms);
 	seconds = expires_of(msg, contact, reg->wished_s);
 	reg->listed = seconds > 0;
 	if (seconds)
 		confirm(regs, reg, flow, seconds, now_ms);
+}
+
+/* The first Contact of a message, for people */
+static struct span first_contact(const struct message *msg)
+{
+	struct span rest = message_value(msg, SIP_CONTACT), contact = { 0 };
+
+	field_next_value(&rest, &contact);
+	return field_uri(contact);
+}
+
+/* It is not in the 2xx. If it was just asked for, somebody has changed the
+ * Contact on the way there, or on the way back
+ */
+static void end_missing(struct registrations *regs, struct registration *reg,
+			const struct message *msg, bool asked, uint64_t now_ms)
+{
+	struct symptom_subject of = subject(reg);
+	char public_end[ENDPOINT_TEXT_MAX];
+
+	if (!asked || !reg->wished_s) {
+		registration_end(regs, reg, "removed", now_ms);
+		return;
+	}
+	endpoint_format(&reg->map->public_end, public_end);
+	symptom_raise(regs->symptoms, &of, SYMPTOM_upstream_alg, now_ms,
+		      "the 200 to REGISTER lists %.*s, not our Contact at %s",
+		      SPAN_ARG(first_contact(msg)), public_end);
+	registration_end(regs, reg, "changed", now_ms);
 }
 
 /*
@@ -500,7 +664,54 @@ static void end_unlisted(struct registrations *regs,
 				expires_of(msg, SPAN(""), reg->wished_s),
 				now_ms);
 		else
-			registration_end(regs, reg);
+			end_missing(regs, reg, msg, asked, now_ms);
+	}
+}
+
+/* ---- answers that are no 2xx ---- */
+
+/* Not a refusal: it will be asked for again, differently */
+static bool is_retried(unsigned int status)
+{
+	return status < 400 || status == 423;
+}
+
+static void on_refusal(struct registrations *regs, struct registration_set *set,
+		       unsigned int status, uint64_t now_ms)
+{
+	bool challenge = wants_credentials(status);
+	struct registration *reg;
+
+	set->challenges = challenge ? set->challenges + 1 : 0;
+	DL_FOREACH (set->contacts, reg) {
+		if (!reg->asked || !reg->wished_s)
+			continue;
+		reg->status = (uint16_t)status;
+		if (set->challenges >= CHALLENGES)
+			raise_refused(regs, reg, " several times in a row",
+				      now_ms);
+		else if (!challenge && !is_retried(status))
+			raise_refused(regs, reg, "", now_ms);
+	}
+}
+
+/* ---- all answers ---- */
+
+static void look_at_path(struct registrations *regs,
+			 struct registration_set *set, const struct flow *flow,
+			 const struct message *msg, const struct addr *shown,
+			 uint64_t now_ms)
+{
+	char text[SYMPTOM_TEXT_MAX];
+	enum symptom s = path_look(flow, shown, msg, text);
+	struct registration *reg;
+
+	if (s == SYMPTOM_COUNT)
+		return;
+	DL_FOREACH (set->contacts, reg) {
+		struct symptom_subject of = subject(reg);
+
+		symptom_raise(regs->symptoms, &of, s, now_ms, "%s", text);
 	}
 }
 
@@ -510,9 +721,15 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
 
-	if (msg->status < 200 || msg->status >= 300 ||
-	    (set && set->request != request_hash(msg)))
+	if (msg->status < 200 || (set && set->request != request_hash(msg)))
 		return;
+	if (set)
+		look_at_path(regs, set, flow, msg, shown, now_ms);
+	if (msg->status >= 300) {
+		if (set)
+			on_refusal(regs, set, msg->status, now_ms);
+		return;
+	}
 	for (unsigned int i = 0; i < msg->count; i++) {
 		struct span rest = msg->line[i].value, contact;
 
@@ -522,6 +739,8 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 			read_contact(regs, set, flow, msg, contact, shown,
 				     now_ms);
 	}
-	if (set)
-		end_unlisted(regs, set, flow, msg, now_ms);
+	if (!set)
+		return;
+	set->challenges = 0;
+	end_unlisted(regs, set, flow, msg, now_ms);
 }

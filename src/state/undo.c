@@ -207,15 +207,24 @@ const struct undo *undo_recall(const struct undo_memory *m,
 	return u ? u : latest(m, group, port);
 }
 
-void undo_register(struct undo_memory *m, const struct undo_message *msg)
+const struct undo *undo_written(const struct undo_memory *m,
+				enum site_group group, uint32_t branch)
 {
 	const struct undo_note *note;
-	const struct undo *now = NULL;
+	const struct undo *u = NULL;
 
-	for (uint32_t i = 0; !now && (note = note_at(m, i)); i++) {
-		if (note->msg.branch == msg->branch)
-			now = by_id(m, note->id[SITE_GROUP_CONTACT]);
+	for (uint32_t i = 0; !u && (note = note_at(m, i)); i++) {
+		if (note->msg.branch == branch)
+			u = by_id(m, note->id[group]);
 	}
+	return u;
+}
+
+void undo_register(struct undo_memory *m, const struct undo_message *msg)
+{
+	const struct undo *now =
+		undo_written(m, SITE_GROUP_CONTACT, msg->branch);
+
 	for (unsigned int i = 0; now && i < m->count; i++) {
 		struct undo *u = &m->undo[i];
 

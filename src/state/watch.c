@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "state/watch.h"
+
+#include <inttypes.h>
+#include <utlist.h>
+
+#include "state/call.h"
+
+/* The wheel of call timers turns in seconds: soon */
+#define BASE_MS 1000
+/* Long enough for a phone to come up and for comfort noise to be sent */
+#define FIRST_MS 12000
+/* Who has no audio hangs up */
+#define LAST_MS 6000
+/* RTCP comes every five seconds or so (RFC 3550 6.2) */
+#define LATER_MS 30000
+/* Half a second of speech: some phones send a few packets to open NAT */
+#define SPEECH_PACKETS 25
+
+/**
+ * struct line - Packets of one m= line in the window
+ * @out, @in:	RTP of the inside, the remote end
+ * @rtcp_out, @rtcp_in: The same with RTCP
+ */
+struct line {
+	uint64_t out, in, rtcp_out, rtcp_in;
+};
+
+void watch_begin(struct watch *w, uint8_t lines, uint64_t now_ms)
+{
+	*w = (struct watch){ .lines = lines };
+	if (lines)
+		w->since_ms = now_ms;
+}
+
+uint64_t watch_due_ms(const struct watch *w)
+{
+	if (!w->since_ms || w->later)
+		return 0;
+	return w->since_ms + (w->based ? FIRST_MS : BASE_MS);
+}
+
+/* Another window begins now */
+static void rebase(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	call->watch.since_ms = now_ms;
+	call->watch.based = true;
+	pinhole_base(call->pinholes);
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		if (!call->stream[i])
+			continue;
+		pinhole_read(calls->media, call->stream[i]->guests);
+		pinhole_base(call->stream[i]->guests);
+	}
+}
+
+static void add_packets(struct line *line, const struct pinhole *list,
+			const struct media_end *inside)
+{
+	const struct pinhole *p;
+
+	DL_FOREACH (list, p) {
+		if (endpoint_eq(&p->lan.src, &inside->rtp)) {
+			line->out += p->packets_out - p->base_out;
+			line->in += p->packets_in - p->base_in;
+		} else if (endpoint_eq(&p->lan.src, &inside->rtcp)) {
+			line->rtcp_out += p->packets_out - p->base_out;
+			line->rtcp_in += p->packets_in - p->base_in;
+		}
+	}
+}
+
+/* Nothing came from an end that should send. In a later window only RTCP that
+ * has stopped tells that it is gone
+ */
+static bool is_silent(const struct watch *w, unsigned int i, uint64_t rtp,
+		      uint64_t rtcp, uint8_t rtcp_seen)
+{
+	return !rtp && !rtcp && (!w->later || rtcp_seen >> i & 1);
+}
+
+static void raise(struct calls *calls, struct call *call, unsigned int i,
+		  const struct line *line, const struct dialog *d,
+		  uint64_t now_ms)
+{
+	const struct watch *w = &call->watch;
+	uint64_t seconds = (now_ms - w->since_ms) / 1000;
+	bool no_out, no_in;
+	char inside[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
+	struct symptom_subject of = call_subject(call);
+
+	no_out = is_silent(w, i, line->out, line->rtcp_out, w->rtcp_out);
+	no_in = is_silent(w, i, line->in, line->rtcp_in, w->rtcp_in);
+	endpoint_format(&d->local.now[i].rtp, inside);
+	endpoint_format(&d->remote.now[i].rtp, remote);
+	if (no_out && no_in)
+		symptom_raise(calls->symptoms, &of, SYMPTOM_no_audio, now_ms,
+			      "no packet between %s and %s for %" PRIu64 " s",
+			      inside, remote, seconds);
+	else if (no_in && line->out >= SPEECH_PACKETS)
+		symptom_raise(calls->symptoms, &of, SYMPTOM_one_way_audio,
+			      now_ms,
+			      "no packet from %s for %" PRIu64 " s, %" PRIu64
+			      " sent to it by %s",
+			      remote, seconds, line->out, inside);
+	else if (no_out && line->in >= SPEECH_PACKETS)
+		symptom_raise(calls->symptoms, &of, SYMPTOM_one_way_audio,
+			      now_ms,
+			      "no packet from %s for %" PRIu64 " s, %" PRIu64
+			      " came from %s",
+			      inside, seconds, line->in, remote);
+}
+
+/* Audio whose packets pass us, as far as we know */
+static bool is_judged(const struct calls *calls, const struct call *call,
+		      const struct dialog *d, unsigned int i,
+		      const struct media_stream **s)
+{
+	const struct nat *nat = calls->media->nat;
+	const struct endpoint *remote = &d->remote.now[i].rtp;
+
+	if (!(call->watch.lines >> i & 1) || !remote->port)
+		return false;
+	*s = call_stream(call, &d->local.now[i].rtp);
+	/* What another inside host is sent stays inside, or turns round */
+	return *s && !strcasecmp((*s)->type, "audio") &&
+	       !nat->ops->is_inside(nat->ctx, &remote->addr) &&
+	       !stream_find_public(calls->media, remote);
+}
+
+static const struct dialog *confirmed(const struct call *call)
+{
+	const struct dialog *d;
+
+	DL_FOREACH (call->dialogs, d) {
+		if (d->confirmed)
+			return d;
+	}
+	return NULL;
+}
+
+static void judge(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	const struct dialog *d = confirmed(call);
+	const struct media_stream *s;
+	struct watch *w = &call->watch;
+
+	for (unsigned int i = 0; d && i < DESCRIBE_MEDIA; i++) {
+		struct line line = { 0 };
+
+		if (!is_judged(calls, call, d, i, &s))
+			continue;
+		pinhole_read(calls->media, s->guests);
+		add_packets(&line, call->pinholes, &d->local.now[i]);
+		add_packets(&line, s->guests, &d->local.now[i]);
+		raise(calls, call, i, &line, d, now_ms);
+		w->rtcp_out |= (uint8_t)((line.rtcp_out > 0) << i);
+		w->rtcp_in |= (uint8_t)((line.rtcp_in > 0) << i);
+	}
+}
+
+/* Without counts nothing can be said; nor of what we only think of */
+static bool can_tell(const struct calls *calls, const struct call *call)
+{
+	const struct nat *nat = calls->media->nat;
+
+	return call->watch.since_ms && call->state == CALL_ACTIVE &&
+	       !nat->dry && nat->ops->counts(nat->ctx);
+}
+
+void watch_look(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	struct watch *w = &call->watch;
+
+	if (!can_tell(calls, call))
+		return;
+	if (w->based && now_ms - w->since_ms < (w->later ? LATER_MS : FIRST_MS))
+		return;
+	if (w->based) {
+		judge(calls, call, now_ms);
+		w->later = true;
+	}
+	rebase(calls, call, now_ms);
+}
+
+void watch_end(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	struct watch *w = &call->watch;
+
+	if (can_tell(calls, call) && w->based && !w->later &&
+	    now_ms - w->since_ms >= LAST_MS) {
+		pinhole_read(calls->media, call->pinholes);
+		judge(calls, call, now_ms);
+	}
+	w->since_ms = 0;
+}
