@@ -2,11 +2,13 @@
 #include "ctl/trace.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "ctl/client.h"
 #include "ctl/term.h"
+#include "ctl/text.h"
 
 /** struct trace - Being printed; @diff: the lines themselves, for a terminal */
 struct trace {
@@ -30,21 +32,13 @@ static const char *text(const json_t *object, const char *key)
 	return value ? value : "";
 }
 
-/* What a stranger wrote must not steer the terminal: no C0 or C1 controls */
+/* What a stranger wrote must not steer the terminal */
 static void put_safe(const char *s)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		bool c1 = c == 0xc2 && (unsigned char)s[1] >= 0x80 &&
-			  (unsigned char)s[1] < 0xa0;
+	char *safe = text_safe(s);
 
-		if (c < 0x20 || c == 0x7f)
-			printf("\\x%02x", c);
-		else if (c1)
-			printf("\\x%02x", (unsigned char)*++s);
-		else
-			putchar(c);
-	}
+	fputs(safe, stdout);
+	free(safe);
 }
 
 static void put_line(const struct trace *t, enum term_colour colour,

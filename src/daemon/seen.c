@@ -179,15 +179,18 @@ static struct span new_text(const struct message_record *r,
 			      c->new.len };
 }
 
-/* JSON is UTF-8; what is not is shown as in logs */
+/* JSON is UTF-8, and readers do not like a NUL in it; what has either is shown
+ * as in logs
+ */
 static json_t *text_of(struct span s)
 {
 	char escaped[TEXT_MAX];
-	json_t *text;
+	json_t *text = NULL;
 
 	if (s.len > TEXT_MAX)
 		s.len = TEXT_MAX;
-	text = json_stringn(s.ptr ? s.ptr : "", s.len);
+	if (!span_chr(s, '\0'))
+		text = json_stringn(s.ptr ? s.ptr : "", s.len);
 	return text ? text
 		    : json_string(log_escape(escaped, sizeof(escaped), s));
 }

@@ -147,6 +147,10 @@ def test_what_cannot_be_read_is_shown(phone, server, follow):
     proxy.recv()
     seen = trace.next()
     assert "\\xff" in seen["start"]
+    alice.send(b"REGISTER sip:\x00 SIP/2.0\r\n\r\n", proxy.address)
+    proxy.recv()
+    seen = trace.next()
+    assert seen["reason"] == "bad_header" and "\\x00" in seen["start"]
 
 
 def test_strangers_are_shown(server, follow, line):
