@@ -90,6 +90,10 @@ struct check {
 void check_found(struct doctor *d, const char *fix, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 
+/** check_unknown() - Something could not be checked: a finding "not_checked" */
+void check_unknown(struct doctor *d, const char *fix, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
 /** check_quote() - @text as one word for a shell; returns @buf */
 const char *check_quote(char *buf, size_t cap, const char *text);
 

@@ -250,8 +250,23 @@ static void stale_in(struct doctor *d, enum check_family family,
 	}
 }
 
+static void unknown_in(struct doctor *d, enum check_family family,
+		       const struct ruleset *set)
+{
+	struct ruleset expected = { 0 };
+
+	if (has_ours(set) && !expect(set, d->tables[family].wanted, &expected))
+		check_unknown(d, "sudo sipalgctl doctor",
+			      "%s, %s: our rules could not be compared with "
+			      "what they should be: that needs sipalgd, and a "
+			      "network namespace to try them in",
+			      family_name[family], set->tool);
+	ruleset_free(&expected);
+}
+
 void check_rules_stale(struct doctor *d)
 {
+	each_set(d, unknown_in);
 	each_ours(d, stale_in);
 }
 

@@ -144,6 +144,7 @@ void check_config_loaded(struct doctor *d)
 void check_queue_taken(struct doctor *d)
 {
 	FILE *f = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
+	char path[32], other[16];
 	unsigned int number;
 	long owner;
 	text fix;
@@ -153,7 +154,16 @@ void check_queue_taken(struct doctor *d)
 		if (number < d->conf->queue.number ||
 		    number >= d->conf->queue.number + d->conf->queue.count)
 			continue;
-		snprintf(fix, sizeof(fix), "kill %ld", owner);
+		/* Of its sockets the first has the number of the process */
+		snprintf(path, sizeof(path), "/proc/%ld", owner);
+		snprintf(other, sizeof(other), "%u",
+			 (d->conf->queue.number + d->conf->queue.count) %
+				 (65536 - d->conf->queue.count));
+		if (owner > 0 && !access(path, F_OK))
+			snprintf(fix, sizeof(fix), "kill %ld", owner);
+		else
+			check_setting(d, fix, sizeof(fix), "queue.number",
+				      other, true);
 		check_found(d, fix,
 			    "another program, probably process %ld, has queue "
 			    "%u: end it, or choose another queue.number",
@@ -207,7 +217,7 @@ void check_links_exist(struct doctor *d)
 
 		for (unsigned int k = 0; k < list->count; k++) {
 			if (!strchr(list->name[k], '+') &&
-			    !find_link(d, list->name[k]))
+			    !if_nametoindex(list->name[k]))
 				check_found(d, fix,
 					    "there is no interface %s (%s)",
 					    list->name[k], link_lists[i].key);

@@ -100,6 +100,17 @@ static void add_finding(struct doctor *d, const char *code,
 	json_array_append_new(d->findings, finding);
 }
 
+void check_unknown(struct doctor *d, const char *fix, const char *fmt, ...)
+{
+	char said[CHECK_TEXT_MAX];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(said, sizeof(said), fmt, args);
+	va_end(args);
+	add_finding(d, "not_checked", "unknown", said, fix);
+}
+
 void check_found(struct doctor *d, const char *fix, const char *fmt, ...)
 {
 	char said[CHECK_TEXT_MAX];
@@ -341,18 +352,52 @@ static struct check_link *get_link(struct doctor *d, const struct ifaddrs *i)
 	return l;
 }
 
+/* RFC 4193 */
+static bool is_local(const struct addr *a)
+{
+	size_t len;
+
+	return (addr_bytes(a, &len)[0] & 0xfe) == 0xfc;
+}
+
+/* Of IPv6 rather one that is routed everywhere */
 static void take_address(struct check_link *l, const struct ifaddrs *i)
 {
 	const struct sockaddr_in *v4 = (const void *)i->ifa_addr;
 	const struct sockaddr_in6 *v6 = (const void *)i->ifa_addr;
+	struct addr *own6 = &l->addr[CHECK_IP6];
 
 	if (!i->ifa_addr)
 		return;
 	if (v4->sin_family == AF_INET && !addr_is_set(&l->addr[CHECK_IP4]))
 		l->addr[CHECK_IP4] = addr_from_v4(&v4->sin_addr);
 	else if (v6->sin6_family == AF_INET6 &&
-		 !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr))
-		l->addr[CHECK_IP6] = addr_from_v6(&v6->sin6_addr);
+		 !IN6_IS_ADDR_LINKLOCAL(&v6->sin6_addr) &&
+		 (!addr_is_set(own6) || is_local(own6)))
+		*own6 = addr_from_v6(&v6->sin6_addr);
+}
+
+/* Inside and outside have addresses of the family. Local ones of IPv6 inside
+ * are no sign that anything is to leave, unless IPv6 is forwarded
+ */
+static bool is_in_use(const struct doctor *d, int family)
+{
+	bool lan = false, wan = false;
+	long forwards = 0;
+
+	if (family == CHECK_IP6)
+		check_sysctl("net/ipv6/conf/all/forwarding", &forwards);
+	for (unsigned int i = 0; i < d->links; i++) {
+		const struct check_link *l = &d->link[i];
+		const struct addr *a = &l->addr[family];
+
+		if (!addr_is_set(a))
+			continue;
+		wan |= l->is_wan;
+		lan |= l->is_lan &&
+		       (family == CHECK_IP4 || forwards || !is_local(a));
+	}
+	return lan && wan;
 }
 
 static void read_links(struct doctor *d)
@@ -368,17 +413,8 @@ static void read_links(struct doctor *d)
 			take_address(l, i);
 	}
 	freeifaddrs(all);
-	for (int f = 0; f < CHECK_FAMILIES; f++) {
-		bool lan = false, wan = false;
-
-		for (unsigned int i = 0; i < d->links; i++) {
-			bool has = addr_is_set(&d->link[i].addr[f]);
-
-			lan |= has && d->link[i].is_lan;
-			wan |= has && d->link[i].is_wan;
-		}
-		d->tables[f].in_use = lan && wan;
-	}
+	for (int f = 0; f < CHECK_FAMILIES; f++)
+		d->tables[f].in_use = is_in_use(d, f);
 }
 
 /* ---- rules ---- */

@@ -20,12 +20,16 @@ enum { STATUS_NOT_RUN = 126, STATUS_NOT_FOUND, STATUS_NOT_APART };
 /* A user's PATH often lacks the directories where iptables is */
 static void widen_path(void)
 {
+	static bool done;
 	const char *old = getenv("PATH");
-	char path[4096];
+	char *path;
 
-	snprintf(path, sizeof(path), "%s%s/usr/sbin:/sbin:/usr/bin:/bin",
-		 old ? old : "", old ? ":" : "");
+	if (done || asprintf(&path, "%s%s/usr/sbin:/sbin:/usr/bin:/bin",
+			     old ? old : "", old ? ":" : "") < 0)
+		return;
 	setenv("PATH", path, 1);
+	free(path);
+	done = true;
 }
 
 bool program_exists(const char *name)

@@ -264,6 +264,13 @@ static void add_symptom(struct look *look, const struct symptom_event *e,
 	json_object_set_new(finding, "command", json_string("calls"));
 }
 
+/* check_seen_as() has said the same, and knows the address */
+static bool is_told(const struct look *look, enum symptom s)
+{
+	return s == SYMPTOM_upstream_nat &&
+	       addr_is_set(&look->d->alg->bindings.seen_as);
+}
+
 /* What was seen lately to be wrong with calls and registrations, each kind once
  */
 static void check_symptoms(struct look *look, const struct check *check)
@@ -284,7 +291,7 @@ static void check_symptoms(struct look *look, const struct check *check)
 		times[e->symptom] += e->times;
 	}
 	for (unsigned int s = 0; s < SYMPTOM_COUNT; s++) {
-		if (last[s])
+		if (last[s] && !is_told(look, (enum symptom)s))
 			add_symptom(look, last[s], times[s]);
 	}
 }
@@ -324,9 +331,9 @@ json_t *doctor_answer(void *arg, const json_t *request)
 	(void)request;
 	for (size_t i = 0; i < COUNT(checks); i++)
 		checks[i].run(&look, &checks[i]);
-	return json_pack("{s:o, s:i, s:s, s:o}", "doctor", look.findings, "pid",
-			 (int)getpid(), "config_file", d->conf_path, "config",
-			 config_text(d));
+	return json_pack("{s:o, s:i, s:s, s:o?}", "doctor", look.findings,
+			 "pid", (int)getpid(), "config_file", d->conf_path,
+			 "config", config_text(d));
 }
 
 void doctor_reset(struct daemon *d)

@@ -22,7 +22,7 @@ from lib.agents import Line
 from lib.daemon import Sipalgd
 from lib.gateway import ALICE, BOB, PROXY, PUBLIC, Net
 from lib.gateway6 import Net6, why_not
-from lib.tcp import TcpLine
+from lib.tcp import Chatter, TcpLine
 from lib.tcpnet import TcpNet
 from lib.topologies import BEHIND, PROXY1, PUBLIC1, BehindNat, TwoUplinks, \
     opened
@@ -254,6 +254,18 @@ def test_not_root(daemon, doctor, own):
     assert all(f["fix"].startswith("sudo ") for f in found)
 
 
+def test_without_a_namespace_to_try_the_rules_in(doctor):
+    """Then what they should be is not known, and that is said."""
+    done = doctor.shell(
+        "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "
+        f"{doctor.daemon.program('sipalgctl')} --socket "
+        f"{doctor.daemon.socket} --json doctor", check=False)
+    found = json.loads(done.stdout)["doctor"]
+    assert done.returncode == 0
+    assert {f["code"] for f in found} == {"not_checked"}
+    assert "could not be compared" in found[0]["text"]
+
+
 # ---- rules and settings ----
 
 BROKEN = [
@@ -459,6 +471,22 @@ def test_flow_offload(doctor, rule, offloads):
         doctor.mends("flow_offload")
     else:
         doctor.healthy()
+
+
+def test_flow_offload_by_iptables(doctor):
+    """xt_FLOWOFFLOAD, of OpenWrt: this kernel has no such target."""
+    rule = ("-A FORWARD -m comment --comment \"traffic offload\" -m conntrack "
+            "--ctstate RELATED,ESTABLISHED -j FLOWOFFLOAD --hw")
+    gone = doctor.daemon.path("gone")
+    doctor.program("iptables-nft-save", textwrap.dedent(f"""\
+        /usr/sbin/iptables-nft-save |
+        if [ -e {gone} ]; then cat; else
+        sed '/^-A FORWARD -i lan0/i{rule}'; fi"""))
+    doctor.program("iptables-nft", f'[ "$4" = FORWARD ] && echo "$@" >{gone}')
+    doctor.mends("flow_offload")
+    with open(gone, encoding="utf-8") as file:
+        assert file.read().strip() == (
+            "-t filter -D " + rule[3:].replace('"', ""))
 
 
 @pytest.mark.parametrize("helper, ours", [
@@ -681,6 +709,42 @@ class socket_flood:
     def __exit__(self, *error):
         os.kill(self.daemon.pid, 18)  # SIGCONT
         self.daemon.stats()
+
+
+@pytest.mark.parametrize("net", [TcpNet], indirect=True)
+def test_own_packets_refused(net, daemon, own):
+    doctor = Doctor(daemon)
+    doctor.shell("sh $SIPALGD_RULES apply")
+    line = own(TcpLine(net))
+    line.register()
+    doctor.shell("iptables -A OUTPUT -m mark --mark 0x5a000000/0xff000000 "
+                 "-j DROP")
+    chatter = Chatter(line)  # grows by more than one packet holds
+    data = chatter.out(100)
+    line.inside.send(data)
+    end = time.monotonic() + 10
+    while "own_packets_refused" not in [f["code"] for f in doctor.ask()[0]]:
+        assert time.monotonic() < end, daemon.stats()
+        time.sleep(0.2)
+    found = [f for f in doctor.ask()[0] if f["code"] == "own_packets_refused"]
+    doctor.paste(found)
+    line.outside.read(len(line.reference.out(data)), 30)
+    assert "own_packets_refused" not in [f["code"] for f in doctor.ask()[0]]
+
+
+def test_symptoms(doctor, phone, server):
+    """What happened lately is told, with advice, and told no more after."""
+    alice, proxy = phone(), server()
+    alice.send(alice.register(), proxy.address)
+    seen, source = proxy.recv()
+    proxy.send(proxy.respond(seen, 403, source=source, tag="t"), source)
+    alice.recv()
+    found = doctor.finds("registration_refused")
+    assert ALICE in found[0]["text"]
+    assert found[0]["fix"].startswith("# ")
+    doctor.shell(found[0]["fix"])
+    doctor.daemon.ctl("reload")
+    doctor.healthy()
 
 
 # ---- for people ----
