@@ -193,12 +193,11 @@ static void print_counters(const struct ctl *ctl, const json_t *answer)
 {
 	static const struct table_column columns[] = {
 		{ "COUNT", 0, 0, true },
-		{ "NAME", 0, 0, false },
+		{ "NAME", 20, 0, false },
 		{ "WHAT", 16, 1, false },
 		{ 0 },
 	};
-	struct table *t = table_new(columns);
-	unsigned int rows = 0;
+	struct table *t = NULL;
 	json_t *counter;
 	size_t i;
 
@@ -208,12 +207,13 @@ static void print_counters(const struct ctl *ctl, const json_t *answer)
 
 		if (!value && !ctl->all)
 			continue;
+		if (!t)
+			t = table_new(columns);
 		add_number(t, value, TERM_BOLD);
 		table_add(t, TERM_PLAIN, "%s", show_string(counter, "name"));
 		table_add(t, TERM_DIM, "%s", show_string(counter, "help"));
-		rows++;
 	}
-	if (rows)
+	if (t)
 		table_print(t, ctl, stdout);
 	else
 		puts("Nothing has been counted yet (--all shows every "
@@ -321,13 +321,13 @@ static void print_calls(const struct ctl *ctl, const json_t *answer)
 {
 	static const struct table_column columns[] = {
 		{ "STATE", 0, 0, false },
-		{ "AGE", 0, 2, true },
+		{ "AGE", 0, 3, true },
 		{ "FROM", 8, 0, false },
-		{ "TO", 8, 0, false },
-		{ "OUT", 0, 3, true },
-		{ "IN", 0, 3, true },
-		{ "SYMPTOMS", 8, 1, false },
-		{ "CALL-ID", 10, 4, false },
+		{ "TO", 8, 1, false },
+		{ "OUT", 0, 4, true },
+		{ "IN", 0, 4, true },
+		{ "SYMPTOMS", 8, 2, false },
+		{ "CALL-ID", 10, 5, false },
 		{ 0 },
 	};
 	const json_t *list = json_object_get(answer, "calls");
@@ -353,10 +353,10 @@ static void print_calls(const struct ctl *ctl, const json_t *answer)
 static void print_media(const struct ctl *ctl, const json_t *list)
 {
 	static const struct table_column columns[] = {
-		{ "MEDIA", 0, 2, false },
-		{ "INSIDE", 0, 1, false },
-		{ "PUBLIC", 0, 3, false },
-		{ "REMOTE", 0, 0, false },
+		{ "MEDIA", 0, 3, false },
+		{ "INSIDE", 0, 2, false },
+		{ "PUBLIC", 0, 4, false },
+		{ "REMOTE", 0, 1, false },
 		{ "OUT", 0, 0, true },
 		{ "IN", 0, 0, true },
 		{ 0 },

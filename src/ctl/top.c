@@ -25,7 +25,7 @@
 #include "ctl/text.h"
 
 #define INTERVAL_MS 1000
-/* Lines above the calls, and one below */
+/* Lines that are neither queues nor calls */
 #define HEAD_LINES 8
 /* Calls where there is no screen to fill */
 #define PLAIN_CALLS 50
@@ -134,6 +134,12 @@ static json_int_t call_rate(const struct sample *a, const struct sample *b,
 
 /* ---- one frame ---- */
 
+static void add_number(struct table *t, enum term_colour colour,
+		       json_int_t value)
+{
+	table_add(t, colour, "%" JSON_INTEGER_FORMAT, value);
+}
+
 static void print_head(const struct ctl *ctl, const struct sample *a,
 		       const struct sample *b)
 {
@@ -153,22 +159,23 @@ static void print_head(const struct ctl *ctl, const struct sample *a,
 	       show_number(b->status, "calls"));
 }
 
-static void print_bar(const struct ctl *ctl, json_int_t waiting,
-		      json_int_t most)
+/* How full a queue is */
+static void add_load(struct table *t, json_int_t waiting, json_int_t most)
 {
 	json_int_t full = most ? waiting * BAR / most : 0;
 	enum term_colour colour = TERM_GOOD;
+	char bar[BAR + 3] = "[";
 
 	if (full > BAR / 2)
 		colour = full > BAR * 4 / 5 ? TERM_BAD : TERM_WARN;
-	printf(" [%s", term_colour(ctl, colour));
 	for (json_int_t i = 0; i < BAR; i++)
-		putchar(i < full || (!i && waiting) ? '#' : ' ');
-	printf("%s]", term_plain(ctl));
+		bar[i + 1] = i < full || (!i && waiting) ? '#' : ' ';
+	bar[BAR + 1] = ']';
+	table_add(t, colour, "%s", bar);
 }
 
-static void print_queue(const struct ctl *ctl, const struct sample *a,
-			const struct sample *b, size_t i)
+static void add_queue(struct table *t, const struct sample *a,
+		      const struct sample *b, size_t i)
 {
 	const json_t *now =
 		json_array_get(json_object_get(b->status, "queues"), i);
@@ -179,18 +186,39 @@ static void print_queue(const struct ctl *ctl, const struct sample *a,
 	json_int_t lost =
 		show_number(now, "dropped") + show_number(now, "user_dropped");
 
-	printf("queue %" JSON_INTEGER_FORMAT, show_number(now, "number"));
-	if (!ctl->width || ctl->width >= 78)
-		print_bar(ctl, waiting, most);
-	printf(" %" JSON_INTEGER_FORMAT "/%" JSON_INTEGER_FORMAT
-	       ", %" JSON_INTEGER_FORMAT " packets/s",
-	       waiting, most,
-	       per_second(show_number(before, "packets"),
-			  show_number(now, "packets"), a, b));
-	if (lost)
-		printf(", %s%" JSON_INTEGER_FORMAT " dropped%s",
-		       term_colour(ctl, TERM_BAD), lost, term_plain(ctl));
+	add_number(t, TERM_PLAIN, show_number(now, "number"));
+	add_load(t, waiting, most);
+	add_number(t, TERM_PLAIN, waiting);
+	add_number(t, TERM_PLAIN, most);
+	add_number(t, TERM_PLAIN,
+		   per_second(show_number(before, "packets"),
+			      show_number(now, "packets"), a, b));
+	add_number(t, lost ? TERM_BAD : TERM_PLAIN, lost);
+}
+
+static size_t queue_count(const struct sample *s)
+{
+	return json_array_size(json_object_get(s->status, "queues"));
+}
+
+static void print_queues(const struct ctl *ctl, const struct sample *a,
+			 const struct sample *b)
+{
+	static const struct table_column columns[] = {
+		{ "QUEUE", 0, 0, true },
+		{ "LOAD", 0, 2, false },
+		{ "WAITING", 0, 0, true },
+		{ "OF", 0, 3, true },
+		{ "PACKETS/s", 0, 0, true },
+		{ "DROPPED", 0, 1, true },
+		{ 0 },
+	};
+	struct table *t = table_new(columns);
+
+	for (size_t i = 0; i < queue_count(b); i++)
+		add_queue(t, a, b, i);
 	putchar('\n');
+	table_print(t, ctl, stdout);
 }
 
 static void add_call(struct table *t, const struct sample *a,
@@ -206,10 +234,8 @@ static void add_call(struct table *t, const struct sample *a,
 	table_add(t, TERM_PLAIN, "%s",
 		  text_bare_uri(show_string(call, "from")));
 	table_add(t, TERM_PLAIN, "%s", text_bare_uri(show_string(call, "to")));
-	table_add(t, TERM_PLAIN, "%" JSON_INTEGER_FORMAT,
-		  call_rate(a, b, call, "packets_out"));
-	table_add(t, TERM_PLAIN, "%" JSON_INTEGER_FORMAT,
-		  call_rate(a, b, call, "packets_in"));
+	add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_out"));
+	add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_in"));
 	table_add(t, TERM_BAD, "%s", show_string(symptom, "code"));
 }
 
@@ -217,10 +243,10 @@ static void print_calls(const struct ctl *ctl, const struct sample *a,
 			const struct sample *b)
 {
 	static const struct table_column columns[] = {
-		{ "STATE", 0, 0, false },   { "AGE", 0, 2, true },
-		{ "FROM", 8, 0, false },    { "TO", 8, 0, false },
+		{ "STATE", 0, 0, false },   { "AGE", 0, 3, true },
+		{ "FROM", 8, 0, false },    { "TO", 8, 1, false },
 		{ "OUT/s", 0, 0, true },    { "IN/s", 0, 0, true },
-		{ "SYMPTOM", 8, 1, false }, { 0 },
+		{ "SYMPTOM", 8, 2, false }, { 0 },
 	};
 	const json_t *list = json_object_get(b->calls, "calls");
 	struct table *t;
@@ -243,11 +269,8 @@ static void print_calls(const struct ctl *ctl, const struct sample *a,
 static void print_frame(const struct ctl *ctl, const struct sample *a,
 			const struct sample *b)
 {
-	size_t queues = json_array_size(json_object_get(b->status, "queues"));
-
 	print_head(ctl, a, b);
-	for (size_t i = 0; i < queues; i++)
-		print_queue(ctl, a, b, i);
+	print_queues(ctl, a, b);
 	print_calls(ctl, a, b);
 }
 
@@ -323,13 +346,15 @@ static void screen_close(struct screen *screen)
 	screen->active = false;
 }
 
-static unsigned int screen_calls(void)
+/* As many as have room below @queues */
+static unsigned int screen_calls(size_t queues)
 {
+	size_t other = HEAD_LINES + queues;
 	struct winsize size;
 
 	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row)
 		return PLAIN_CALLS;
-	return size.ws_row > HEAD_LINES + 1 ? size.ws_row - HEAD_LINES : 1;
+	return size.ws_row > other ? (unsigned int)(size.ws_row - other) : 1;
 }
 
 /* Wait for the next frame, a key or a signal */
@@ -372,7 +397,7 @@ static int follow(struct ctl *ctl, struct sample *a)
 		adopt_size(ctl);
 		if (ended)
 			break;
-		status = sample_take(ctl, screen_calls(), &b);
+		status = sample_take(ctl, screen_calls(queue_count(a)), &b);
 		if (status != CTL_OK)
 			break;
 		fputs("\033[H\033[J", stdout);
