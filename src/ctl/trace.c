@@ -108,8 +108,10 @@ static bool put_message(void *arg, const json_t *message)
 	const struct trace *t = arg;
 	json_int_t lost = json_integer_value(json_object_get(message, "lost"));
 
-	if (json_object_get(message, "begun"))
+	if (json_object_get(message, "begun")) {
+		fprintf(stderr, "tracing; Ctrl-C ends it\n");
 		return true;
+	}
 	if (t->ctl->json) {
 		json_dumpf(message, stdout, JSON_COMPACT);
 		putchar('\n');

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """sipalgctl trace: each message, what was changed, and why."""
 
+import json
 import re
+import signal
+import subprocess
+import time
 
 import pytest
 
 from lib.call import call_out
 from lib.control import Follower, ask
+from lib.ctl import Ctl
 from lib.gateway import ALICE, BOB, MEDIA, PROXY, PUBLIC
 from lib.sip import sdp
 
@@ -173,3 +178,113 @@ def test_nobody_listens_any_more(line, follow, daemon):
     trace = follow()
     line.register()
     assert len(trace.until_quiet()) == 2
+
+
+# --- what sipalgctl makes of it ---
+
+class Printed:
+    """sipalgctl trace, its output no terminal."""
+
+    def __init__(self, daemon, *arguments):
+        self.path = daemon.path("printed")  # a pipe would fill
+        with open(self.path, "wb") as out:
+            self.process = daemon.namespace.popen(
+                Ctl(daemon).argv(*arguments), stdout=out,
+                stderr=subprocess.PIPE)
+        assert self.process.stderr.readline() == b"tracing; Ctrl-C ends it\n"
+
+    def end(self):
+        time.sleep(0.3)
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
+        with open(self.path, encoding="utf-8", newline="\n") as file:
+            return file.read().split("\n")
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stderr.close()
+
+
+def test_plain_lines(line, daemon, own):
+    trace = own(Printed(daemon, "trace", f"phone={ALICE}"))
+    line.register()
+    lines = trace.end()
+    assert re.fullmatch(
+        rf"\d\d:\d\d:\d\d\.\d{{6}}  {ALICE}:5060 -> {PROXY}:5060 udp  "
+        r"REGISTER sip:example.com SIP/2.0", lines[0])
+    assert (f"    Contact {ALICE}:5060 -> {PUBLIC}:5060: mapping of this "
+            "phone made for this message") in lines
+    assert any(x.endswith(f"{ALICE}:5060 <- {PROXY}:5060 udp  SIP/2.0 200 OK")
+               for x in lines)
+    assert not any(x.lstrip().startswith(("-", "+")) for x in lines)
+    assert not any("\x1b" in x for x in lines)
+
+
+def test_json_is_a_document_a_line(line, daemon, own):
+    trace = own(Printed(daemon, "--json", "trace"))
+    line.register()
+    assert [json.loads(x)["method"] for x in trace.end() if x] == ["REGISTER"] * 2
+
+
+@pytest.mark.parametrize("colours", (True, False))
+def test_terminal_shows_a_diff(line, daemon, own, colours):
+    env = {} if colours else {"NO_COLOR": "1"}
+    trace = own(Ctl(daemon).terminal("trace", columns=200, **env))
+    assert trace.process.stderr.readline()
+    line.register()
+    shown = trace.until("200 OK")
+    red, green = ("\x1b[1;31m", "\x1b[32m") if colours else ("", "")
+    contact = f"Contact: <sip:alice@{ALICE}:5060>"
+    assert f"    {red}- {contact}" in shown
+    assert f"    {green}+ {contact.replace(ALICE, PUBLIC)}" in shown
+    assert ("\x1b" in shown) == colours
+    trace.type("\x03")
+    assert trace.end()[0] == -signal.SIGINT
+
+
+def test_hostile_text_stays_off_the_terminal(phone, server, daemon, own):
+    trace = own(Printed(daemon, "trace"))
+    alice, proxy = phone(), server()
+    alice.send(b"OPTIONS sip:\x1b]0;x\x07\xc2\x9b2J\x00 SIP/2.0\r\n\r\n",
+               proxy.address)
+    proxy.recv()
+    alice.send(alice.register(), proxy.address)
+    proxy.recv()
+    text = "\n".join(trace.end())
+    assert "\\x1b" in text and "\\x07" in text and "REGISTER" in text
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
+
+
+def test_who_does_not_read_is_told_what_it_missed(phone, server, daemon, own):
+    trace = own(Printed(daemon, "trace"))
+    trace.process.send_signal(signal.SIGSTOP)
+    alice, proxy = phone(), server()
+    register = alice.register()
+    for _ in range(1500):
+        alice.send(register, proxy.address)
+        proxy.recv()
+    trace.process.send_signal(signal.SIGCONT)
+    time.sleep(1.5)
+    lines = trace.end()
+    missed = sum(int(m[1]) for x in lines if (
+        m := re.fullmatch(r"(\d+) messages? not shown", x)))
+    shown = sum(": " not in x and "REGISTER" in x for x in lines)
+    assert missed > 100 and missed + shown == 1500, (missed, shown)
+
+
+def test_wrong_filter_is_refused(daemon):
+    done = Ctl(daemon).run("trace", "phone=192.168.1.9/24")
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr == (
+        'sipalgctl: filter: "192.168.1.9/24" is neither an address nor a '
+        "network (ADDRESS/LENGTH with no bits set beyond LENGTH)\n")
+
+
+def test_daemon_ends(daemon, own):
+    trace = own(Printed(daemon, "trace"))
+    daemon.stop()
+    assert trace.process.wait(10) == 3
+    assert trace.process.stderr.read() == b"sipalgctl: sipalgd has ended\n"
+    daemon.start()
