@@ -188,14 +188,17 @@ static void print_row(const struct table *t, const struct cell *row,
 static void print_titles(const struct table *t, const struct ctl *ctl,
 			 FILE *out)
 {
-	struct cell row[MAX_COLUMNS] = { 0 };
+	unsigned int last = last_shown(t);
 
-	for (unsigned int i = 0; i < t->column_count; i++) {
-		row[i].text = (char *)t->column[i].name;
-		row[i].columns = strlen(row[i].text);
-		row[i].colour = TERM_BOLD;
+	for (unsigned int i = 0; i <= last; i++) {
+		const char *name = t->column[i].name;
+		const struct cell title = { (char *)name, strlen(name),
+					    TERM_BOLD };
+
+		if (t->width[i])
+			print_cell(t, i, &title, i == last, ctl, out);
 	}
-	print_row(t, row, ctl, out);
+	fputc('\n', out);
 }
 
 void table_print(struct table *t, const struct ctl *ctl, FILE *out)

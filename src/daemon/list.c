@@ -370,9 +370,27 @@ static uint64_t now_us(void)
 	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
 }
 
+static unsigned int count_walks(const struct table_walk *walks)
+{
+	unsigned int n = 0;
+
+	for (; walks; walks = walks->link)
+		n++;
+	return n;
+}
+
+/* All who ask share the time of one turn */
+static uint64_t piece_us(const struct alg *alg)
+{
+	unsigned int walks = count_walks(alg->calls.walks) +
+			     count_walks(alg->registrations.walks);
+
+	return walks ? LIST_PIECE_US / walks : LIST_PIECE_US;
+}
+
 static void print_piece(struct listing *list, const struct daemon *d, FILE *out)
 {
-	uint64_t end_us = now_us() + LIST_PIECE_US;
+	uint64_t end_us = now_us() + piece_us(d->alg);
 
 	if (list->begun)
 		fputc(' ', out); /* a piece is never empty */
