@@ -24,6 +24,9 @@ enum log_level {
 /** log_set_level() - Show lines of @level and graver; default: info */
 void log_set_level(enum log_level level);
 
+/** log_is_shown() - Lines of @level are */
+bool log_is_shown(enum log_level level);
+
 /** log_at() - One line to stderr; no newline in @fmt */
 void log_at(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));

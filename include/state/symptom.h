@@ -56,8 +56,8 @@ struct counters;
 	  "Compare the number the provider calls with what the phone has "     \
 	  "registered; register it again")                                     \
 	X(not_rewritten, WARNING, "Message passed without a needed change",    \
-	  "The counter named in the text tells the reason; see "               \
-	  "sipalgd(8), COUNTERS")                                              \
+	  "The text names the counter that tells the reason: see sipalgctl "   \
+	  "stats")                                                             \
 	X(upstream_alg, WARNING, "Somebody else on the path rewrites SIP too", \
 	  "Switch off the SIP ALG of the router between us and the provider")  \
 	X(upstream_nat, WARNING, "The other side sees us at another address",  \

@@ -16,6 +16,11 @@ void log_set_level(enum log_level level)
 	shown = level;
 }
 
+bool log_is_shown(enum log_level level)
+{
+	return level <= shown;
+}
+
 void log_at(enum log_level level, const char *fmt, ...)
 {
 	static const char *const names[] = {
@@ -29,7 +34,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	size_t n;
 	va_list ap;
 
-	if (level > shown)
+	if (!log_is_shown(level))
 		return;
 	if (getenv("JOURNAL_STREAM"))
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);

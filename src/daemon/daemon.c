@@ -12,6 +12,7 @@
 
 #include "daemon/doctor.h"
 #include "daemon/metrics.h"
+#include "daemon/record.h"
 #include "daemon/report.h"
 #include "sip/witness.h"
 
@@ -402,6 +403,7 @@ static int daemon_open(struct daemon *d)
 	d->alg = alg_new(d->conf, &kernel_ops, &d->kernel, d->now_ms);
 	if (!d->alg)
 		return -ENOMEM;
+	record_open(d->alg);
 	trace_init(&d->trace, d->alg, &d->control);
 	err = conntrack_each(&d->kernel.conntrack, on_old_entry, d);
 	if (err)
