@@ -2,6 +2,7 @@
 """sipalgctl capture: packets before and after; tshark reads them."""
 
 import os
+import re
 import shutil
 import signal
 import stat
@@ -192,3 +193,27 @@ def test_slow_reader_is_told_what_it_lost(daemon, own, phone, server):
         packets += "data" in row
     assert lost > 0 and packets > 0
     assert packets + lost == 1200
+
+
+def test_what_is_lost_stands_in_the_file(phone, server, capture):
+    running = capture()
+    running.process.send_signal(signal.SIGSTOP)
+    alice, proxy = phone(), server()
+    register = alice.register(headers=["X-Pad: " + "x" * 1000])
+    for _ in range(500):
+        alice.send(register, proxy.address)
+        proxy.recv()
+    running.process.send_signal(signal.SIGCONT)
+    time.sleep(1.5)
+    alice.send(register, proxy.address)
+    proxy.recv()
+    assert running.end() == 0
+    before, after, lost = map(int, re.search(
+        r"(\d+) packets before, (\d+) after, (\d+) lost",
+        running.said).groups())
+    assert lost > 0 and before + after + lost == 1002
+    rows = tshark(running.path)
+    assert len(rows) == before + after
+    missing = [int(n) for r in rows for n in re.findall(
+        r"before this one (\d+) packets are missing", r["frame.comment"])]
+    assert sum(missing) == lost
