@@ -115,6 +115,7 @@ def collect(endpoints, until):
 
 @pytest.mark.sysctl(nf_conntrack_udp_timeout=5,
                     nf_conntrack_udp_timeout_stream=5)
+@pytest.mark.config(sip__dscp="cs3")
 def test_pings_keep_registered_flows_open(daemon, net, phone, server):
     """alice is registered with two; bob only asked; carol left again."""
     alice = phone(ALICE)
@@ -155,6 +156,10 @@ def test_pings_keep_registered_flows_open(daemon, net, phone, server):
         assert 400 <= entry.timeout <= 640, entry.line
     assert not net.conntrack.udp(src=BEHIND)
     assert len(net.conntrack.udp()) <= count
+    # of the class that SIP has
+    pings = [d for d in net.wan.datagrams(sent=True)
+             if not d.payload.strip(b"\r\n")]
+    assert pings and {d.dscp for d in pings} == {24}
     # the phones saw nothing of it, and alice is still reached
     assert not net.lan.datagrams()
     for line in lines:
