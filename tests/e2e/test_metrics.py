@@ -156,7 +156,7 @@ def test_bad_clients_while_sip_runs(daemon, metrics, line):
             sock = socks[number % len(socks)]
             with contextlib.suppress(OSError):
                 sock.sendall(b"X: y\r\n" if number % 3 else b"\0\xff" * 50)
-        assert slowest < 0.5
+        assert slowest < 2  # nobody waits for a time-out of theirs
     assert metrics.samples()["sipalgd_rewritten_total", ()] >= 201
     assert daemon.cpu_s() < 10
 
@@ -188,7 +188,7 @@ def test_many_scrapes_at_once(daemon, metrics, line):
                 sock.sendall(ask)
             begun = time.monotonic()
             line.out(line.phone.request("OPTIONS", "sip:x@203.0.113.10"))
-            assert time.monotonic() - begun < 0.5
+            assert time.monotonic() - begun < 2
             for sock in socks:
                 got = b""
                 while not got.endswith(b"\n"):
