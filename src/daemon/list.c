@@ -123,16 +123,27 @@ static bool is_full(const struct listing *list)
 /* What the kernel counts now. struct pinhole is not renewed: the daemon
  * compares that with its own next look
  */
+static struct nat_entry read_entry(const struct alg *alg,
+				   const struct pinhole *p)
+{
+	struct nat_entry now;
+
+	if (!alg->nat.ops->counts(alg->nat.ctx))
+		return (struct nat_entry){ 0 };
+	if (!nat_find(&alg->nat, &p->lan, NAT_SIDE_LAN, &now) &&
+	    tuple_eq(&now.wan, &p->wan))
+		return now;
+	return (struct nat_entry){ .packets_out = p->packets_out,
+				   .packets_in = p->packets_in };
+}
+
 static json_t *media_row(const struct alg *alg, const struct media_stream *s,
 			 const struct pinhole *p)
 {
 	struct nat_entry now = { 0 };
 
-	if (p && alg->nat.ops->counts(alg->nat.ctx) &&
-	    nat_find(&alg->nat, &p->lan, NAT_SIDE_LAN, &now)) {
-		now.packets_out = p->packets_out;
-		now.packets_in = p->packets_in;
-	}
+	if (p)
+		now = read_entry(alg, p);
 	return json_pack(
 		"{s:s, s:o, s:o, s:o, s:I, s:I}", "type", s->type, "inside",
 		json_endpoint(p ? &p->lan.src : &s->in.inside_rtp), "public",

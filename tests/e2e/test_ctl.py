@@ -130,6 +130,26 @@ def test_call_from_outside_and_its_age(daemon, line):
     assert 2 <= age <= time.monotonic() - began + 1
 
 
+def test_symptoms_are_said(daemon, line, media_inside, media_outside, ctl):
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    line.register()
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    call_id = sip.Message(call.invite_sent).get("Call-ID")
+    assert "No symptoms." in ctl.text("calls", call_id)
+    end = time.monotonic() + 25
+    while time.monotonic() < end:
+        entry, = listed(daemon, "calls")
+        if entry["symptoms"]:
+            break
+        speak(mine, theirs, 25)
+    symptom, = entry["symptoms"]
+    assert symptom["code"] == "one_way_audio" and symptom["text"]
+    assert "one_way_audio" in ctl.lines("calls")[1]
+    assert "one_way" in ctl.lines("top", width=80)[-1]
+    shown = ctl.text("calls", call_id)
+    assert "one_way_audio" in shown and symptom["text"] in shown
+
+
 def test_streams_of_a_call_are_listed_each(daemon, line):
     line.register()
     call_out(line, sdp(ALICE, 4000, 4010), sdp(MEDIA, 8000, 8010))
