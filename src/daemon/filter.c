@@ -139,14 +139,14 @@ static bool is_named(const struct conf_names *list, struct span text)
 static struct span number_of(struct span uri)
 {
 	struct span user = uri_user(uri);
+	char ends = ':';
 	const char *end;
 
 	if (!user.ptr && span_starts(uri, SPAN("tel:"))) {
 		user = span_between(uri.ptr + 4, span_end(uri));
-		end = span_chr(user, ';');
-	} else {
-		end = span_chr(user, ':');
+		ends = ';';
 	}
+	end = user.ptr ? span_chr(user, ends) : NULL;
 	return end ? span_between(user.ptr, end) : user;
 }
 
