@@ -17,7 +17,7 @@ _sipalgctl() {
 	# By blanks alone: ":" and "@" are part of a Call-ID
 	local line=${COMP_LINE:0:COMP_POINT} program=$1
 	local -a words socket=()
-	local word cur command="" skip="" arguments
+	local word cur command="" argument="" skip="" arguments
 	read -ra words <<<"$line"
 	[[ $line == *" " ]] && words+=("")
 	cur=${words[-1]}
@@ -27,7 +27,9 @@ _sipalgctl() {
 			skip=""
 		elif [[ $word == --socket ]]; then
 			skip=1
-		elif [[ $word != -* && ! $command ]]; then
+		elif [[ $word != -* && $command ]]; then
+			argument=$word
+		elif [[ $word != -* ]]; then
 			command=$word
 		fi
 	done
@@ -41,7 +43,7 @@ _sipalgctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$(
 			_sipalgctl_help "$program" "[a-z]*" | cut -d' ' -f1
 		)" -- "$cur")
-	else
+	elif [[ ! $argument ]]; then
 		arguments=$(_sipalgctl_help "$program" "$command" |
 			sed "s/^$command //; s/  .*//")
 		case $arguments in

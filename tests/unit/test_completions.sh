@@ -36,6 +36,7 @@ same "bash: modes" "$(words active observe bypass)" \
 	"$(offered "sipalgctl mode ")"
 same "bash: a mode begun" "observe" "$(offered "sipalgctl --json mode o")"
 same "bash: rules" "$(words print apply remove)" "$(offered "sipalgctl rules ")"
+same "bash: no second argument" "" "$(offered "sipalgctl rules apply ")"
 same "bash: nothing to add" "" "$(offered "sipalgctl status ")"
 same "bash: an option" "--json" "$(offered "sipalgctl --j")"
 same "bash: a socket" "$source_dir/sipalgctl.bash" \
