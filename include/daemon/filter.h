@@ -24,10 +24,11 @@ struct filter {
 /**
  * struct filter_subject - What is looked at
  * @phone, @peer: The inside host and the one outside; not set: not known
+ * @other:	The second inside host, where both ends are
  * @msg:	NULL if it is no message that can be read
  */
 struct filter_subject {
-	struct addr phone, peer;
+	struct addr phone, peer, other;
 	const struct message *msg;
 };
 

@@ -23,6 +23,7 @@ enum seen_kind { SEEN_MESSAGE, SEEN_PACKET };
  * @reason:	What became of it
  * @flow:	NULL: it has none, and no edits
  * @phone, @peer, @public_end: Not set where not known
+ * @other:	In a hairpin: the inside host that it goes to
  */
 struct seen {
 	uint8_t wanted, proto;
@@ -32,6 +33,7 @@ struct seen {
 	const struct message *msg;
 	const struct flow *flow;
 	struct endpoint phone, peer, public_end;
+	struct addr other;
 };
 
 /** enum seen_packet_kind - Which of the two interfaces, and why */

@@ -198,7 +198,8 @@ static bool is_message_wanted(const struct filter *f, const struct message *msg)
 bool filter_matches(const struct filter *filter,
 		    const struct filter_subject *subject)
 {
-	return is_in(&filter->phone, &subject->phone) &&
+	return (is_in(&filter->phone, &subject->phone) ||
+		is_in(&filter->phone, &subject->other)) &&
 	       is_in(&filter->peer, &subject->peer) &&
 	       is_message_wanted(filter, subject->msg);
 }

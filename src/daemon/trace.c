@@ -208,12 +208,14 @@ static void set_ends(struct trace *t, struct seen *seen,
 	seen->peer = flow->lan.dst;
 	seen->public_end = flow->wan.dst;
 	seen->proto = flow->lan.proto;
+	if (!endpoint_eq(&flow->lan.dst, &flow->wan.src))
+		seen->other = flow->wan.src.addr;
 }
 
 static void put_message(struct trace *t, struct seen *seen)
 {
 	struct filter_subject subject = { seen->phone.addr, seen->peer.addr,
-					  seen->msg };
+					  seen->other, seen->msg };
 
 	seen->wanted = wanted_by(t, &subject);
 	seen->time_us = t->time_us;
@@ -309,6 +311,7 @@ static void put_unread(struct trace *t, const struct decision *decision)
 	/* Captures show what comes between messages, too */
 	subject.phone = seen.phone.addr;
 	subject.peer = seen.peer.addr;
+	subject.other = seen.other;
 	t->wanted |= wanted_by(t, &subject) & captures(t);
 }
 

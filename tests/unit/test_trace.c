@@ -334,6 +334,36 @@ static void test_no_message(void **state)
 	turn(w);
 }
 
+/* In a hairpin either of the two phones finds it */
+static void test_hairpin(void **state)
+{
+	struct world *w = *state;
+	int callee = follow(w, "{\"command\":\"trace\",\"filter\":"
+			       "[\"phone=192.168.1.11\"]}\n");
+	int third = follow(w, "{\"command\":\"trace\",\"filter\":"
+			      "[\"phone=192.168.1.12\"]}\n");
+	json_t *told;
+
+	begun(callee);
+	begun(third);
+	pass(w, "192.168.1.11:5060", PROXY, SPAN(REGISTER));
+	tell(w);
+	json_decref(next(callee));
+	pass(w, ALICE, PUBLIC,
+	     SPAN("OPTIONS sip:a@203.0.113.1 SIP/2.0\r\n"
+		  "Via: SIP/2.0/UDP 192.168.1.10;branch=z9hG4bK2\r\n"
+		  "CSeq: 2 OPTIONS\r\n\r\n"));
+	tell(w);
+	told = next(callee);
+	assert_string_equal(text(told, "phone"), ALICE);
+	assert_string_equal(text(told, "method"), "OPTIONS");
+	json_decref(told);
+	assert_null(next(third));
+	close(callee);
+	close(third);
+	turn(w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -341,6 +371,7 @@ int main(void)
 		TEST(test_message),	  TEST(test_lines_and_ages),
 		TEST(test_full_ring),	  TEST(test_another_in_its_place),
 		TEST(test_packets_first), TEST(test_no_message),
+		TEST(test_hairpin),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
