@@ -133,6 +133,6 @@ void finding_nobody(struct symptoms *list, const struct bindings *bindings,
 	endpoint_format(&wan->dst, to);
 	symptom_raise(list, &of, SYMPTOM_unknown_contact, now_ms,
 		      "%s sends to %s, %s", from, to,
-		      map ? "whose phone is not registered there any more"
+		      map ? "whose phone is not registered there"
 			  : "which no phone has");
 }

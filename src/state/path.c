@@ -30,7 +30,8 @@ static bool is_changed(const struct flow *flow, const struct addr *shown,
 	undo = undo_written(&flow->map->memory, SITE_GROUP_VIA,
 			    span_hash(via->branch, 0));
 	return undo && (!addr_eq(&via->sent_by.addr, shown) ||
-			via->sent_by.port != undo->port);
+			hostport_port(&via->sent_by) !=
+				(undo->port ? undo->port : SIP_PORT));
 }
 
 /* received and rport, where they are not what we are */
