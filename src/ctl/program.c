@@ -34,11 +34,14 @@ static void widen_path(void)
 
 bool program_exists(const char *name)
 {
-	char *path, *dir, *rest, file[PATH_MAX];
+	char *path = NULL, *dir, *rest, file[PATH_MAX];
+	const char *all;
 	bool found = false;
 
 	widen_path();
-	path = strdup(getenv("PATH"));
+	all = getenv("PATH");
+	if (all)
+		path = strdup(all);
 	rest = path;
 	while (!found && (dir = strsep(&rest, ":"))) {
 		snprintf(file, sizeof(file), "%s/%s", dir, name);

@@ -644,7 +644,7 @@ def test_ports_exhausted(doctor, phone, server):
     other = phone(BOB, user="bob")
     other.send(other.register(), proxy.address)
     proxy.recv()
-    doctor.mends("ports_exhausted")
+    doctor.mends("ports_exhausted", "not_rewritten")
     Line(other, proxy).register()
 
 
