@@ -680,14 +680,6 @@ static void print_people(const struct doctor *d, bool wrong)
 						  : "All is well.");
 }
 
-static void print_json(const struct doctor *d)
-{
-	json_t *document = json_pack("{s:O}", "doctor", d->findings);
-
-	show_document(document);
-	json_decref(document);
-}
-
 /* ---- the command ---- */
 
 static bool is_wrong(const struct doctor *d)
@@ -734,7 +726,7 @@ int doctor_run(const struct ctl *ctl, int argc, char **argv)
 	take_findings(d);
 	wrong = is_wrong(d);
 	if (ctl->json)
-		print_json(d);
+		show_document(d->findings);
 	else
 		print_people(d, wrong);
 	forget(d);

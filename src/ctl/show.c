@@ -40,6 +40,14 @@ json_int_t show_packets(const json_t *call, const char *key)
 	return sum;
 }
 
+/* An answer that is a list, under the command's name, is that list */
+static void show_answer(const json_t *answer, const char *command)
+{
+	const json_t *list = json_object_get(answer, command);
+
+	show_document(json_is_array(list) ? list : answer);
+}
+
 void show_document(const json_t *document)
 {
 	json_dumpf(document, stdout, JSON_INDENT(2));
@@ -173,7 +181,7 @@ static int show(const struct ctl *ctl, const char *command,
 	if (status != CTL_OK)
 		return status;
 	if (ctl->json)
-		show_document(answer);
+		show_answer(answer, command);
 	else
 		print(ctl, answer);
 	json_decref(answer);
@@ -461,7 +469,7 @@ static int show_one_call(const struct ctl *ctl, const char *id)
 		status = CTL_REFUSED;
 	}
 	if (ctl->json)
-		show_document(answer);
+		show_document(list);
 	else if (json_array_size(list))
 		json_array_foreach(list, i, call)
 		{

@@ -78,7 +78,7 @@ class Doctor:
             self.daemon.program("sipalgctl"), "--socket", self.daemon.socket,
             "--json", "doctor", *arguments]), check=False)
         assert done.returncode in (0, 1), done.stderr
-        return json.loads(done.stdout)["doctor"], done.returncode
+        return json.loads(done.stdout), done.returncode
 
     def healthy(self):
         found, status = self.ask()
@@ -244,7 +244,7 @@ def test_not_root(daemon, doctor, own):
         "setpriv --reuid 65534 --regid 65534 --clear-groups "
         f"{doctor.bin}/sipalgctl --socket {daemon.socket} --json doctor "
         f"{daemon.config}", check=False)
-    found = json.loads(done.stdout)["doctor"]
+    found = json.loads(done.stdout)
     assert done.returncode == 0
     assert {f["code"] for f in found} == {"not_checked"}
     assert {f["severity"] for f in found} == {"unknown"}
@@ -260,7 +260,7 @@ def test_without_a_namespace_to_try_the_rules_in(doctor):
         "setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin "
         f"{doctor.daemon.program('sipalgctl')} --socket "
         f"{doctor.daemon.socket} --json doctor", check=False)
-    found = json.loads(done.stdout)["doctor"]
+    found = json.loads(done.stdout)
     assert done.returncode == 0
     assert {f["code"] for f in found} == {"not_checked"}
     assert "could not be compared" in found[0]["text"]
