@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/span.h"
+#include "sip/field.h"
 
 /** MESSAGE_HEADERS - Fields of interest in one message; more are "too many" */
 #define MESSAGE_HEADERS 256
@@ -142,5 +143,20 @@ bool message_length(const struct message *msg, uint64_t *len);
 
 /** sip_method_from() - Method names are case-sensitive: RFC 3261 7.1 */
 enum sip_method sip_method_from(struct span name);
+
+/**
+ * message_top_via() - The topmost Via
+ * @via:	Set where there is one that can be read
+ *
+ * Return: its value; .ptr NULL if there is none that can be read
+ */
+struct span message_top_via(const struct message *msg, struct via *via);
+
+/** sip_wants_credentials() - The answer is to be asked for again with
+ * credentials: RFC 3261 22 */
+static inline bool sip_wants_credentials(unsigned int status)
+{
+	return status == 401 || status == 407;
+}
 
 #endif

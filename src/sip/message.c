@@ -302,3 +302,12 @@ struct span message_value(const struct message *msg, enum sip_header id)
 		return (struct span){ 0 };
 	return msg->line[msg->first[id]].value;
 }
+
+struct span message_top_via(const struct message *msg, struct via *via)
+{
+	struct span field = message_value(msg, SIP_VIA), value;
+
+	if (field_next_value(&field, &value) && via_parse(value, via))
+		return value;
+	return (struct span){ 0 };
+}

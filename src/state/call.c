@@ -142,11 +142,6 @@ static void call_free(struct calls *calls, struct call *call)
 	free(call);
 }
 
-static bool wants_credentials(unsigned int status)
-{
-	return status == 401 || status == 407;
-}
-
 static void tell_end(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	if (call->told)
@@ -201,7 +196,7 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 	counter_add(calls->counters, COUNTER_calls_ended);
 	call_close(calls, call);
 	/* The caller is expected to ask again */
-	if (!wants_credentials(call->status) || call->answered_ms)
+	if (!sip_wants_credentials(call->status) || call->answered_ms)
 		tell_end(calls, call, now_ms);
 	call->due_ms = now_ms + TRANSACTION_MS;
 	timer_start(calls->wheel, &call->timer, call->due_ms);
@@ -821,7 +816,7 @@ static void on_bye_answer(struct calls *calls, struct call *call,
 {
 	if (msg->status < 200)
 		return;
-	if (wants_credentials(msg->status)) {
+	if (sip_wants_credentials(msg->status)) {
 		set_due_active(calls, call, now_ms);
 		return;
 	}

@@ -5,18 +5,11 @@
 
 #include "sip/field.h"
 
-static bool top_via(const struct message *msg, struct via *via)
-{
-	struct span field = message_value(msg, SIP_VIA), value;
-
-	return field_next_value(&field, &value) && via_parse(value, via);
-}
-
 bool path_asks_rport(const struct message *msg)
 {
 	struct via via;
 
-	return top_via(msg, &via) && via.rport.ptr;
+	return message_top_via(msg, &via).ptr && via.rport.ptr;
 }
 
 /* What we wrote as sent-by of that request, if we know for sure */
@@ -56,7 +49,7 @@ enum symptom path_look(const struct flow *flow, const struct addr *shown,
 	char a[ENDPOINT_TEXT_MAX], b[ENDPOINT_TEXT_MAX];
 	struct via via;
 
-	if (!top_via(msg, &via))
+	if (!message_top_via(msg, &via).ptr)
 		return SYMPTOM_COUNT;
 	endpoint_format(&ours, a);
 	if (is_changed(flow, shown, &via)) {

@@ -279,11 +279,6 @@ static void raise_lapsed(struct registrations *regs, struct registration *reg,
 		      reg->asked ? "; the last REGISTER was not granted" : "");
 }
 
-static bool wants_credentials(unsigned int status)
-{
-	return status == 401 || status == 407;
-}
-
 /* Its time is over: how it ended */
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
@@ -298,7 +293,7 @@ static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 	} else if (!reg->status) {
 		how = "unanswered";
 		raise_unanswered(regs, reg, now_ms);
-	} else if (wants_credentials(reg->status)) {
+	} else if (sip_wants_credentials(reg->status)) {
 		raise_refused(regs, reg, ", and got no credentials it takes",
 			      now_ms);
 	}
@@ -679,7 +674,7 @@ static bool is_retried(unsigned int status)
 static void on_refusal(struct registrations *regs, struct registration_set *set,
 		       unsigned int status, uint64_t now_ms)
 {
-	bool challenge = wants_credentials(status);
+	bool challenge = sip_wants_credentials(status);
 	struct registration *reg;
 
 	set->challenges = challenge ? set->challenges + 1 : 0;

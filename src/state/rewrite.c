@@ -446,16 +446,6 @@ static enum site_rule rule_for(const struct rewrite *rw,
 	return rule;
 }
 
-/* The topmost Via; .ptr NULL if there is none that can be read */
-static struct span top_via(const struct message *msg, struct via *via)
-{
-	struct span field = message_value(msg, SIP_VIA), value;
-
-	if (field_next_value(&field, &value) && via_parse(value, via))
-		return value;
-	return (struct span){ 0 };
-}
-
 static uint32_t branch_hash(const struct via *via)
 {
 	return via->branch.len ? span_hash(via->branch, 0) : 0;
@@ -465,7 +455,7 @@ uint32_t rewrite_branch(const struct message *msg)
 {
 	struct via via;
 
-	return top_via(msg, &via).ptr ? branch_hash(&via) : 0;
+	return message_top_via(msg, &via).ptr ? branch_hash(&via) : 0;
 }
 
 void rewrite_header(struct rewrite *rw)
@@ -473,7 +463,7 @@ void rewrite_header(struct rewrite *rw)
 	const struct message *msg = rw->msg;
 	uint32_t call = span_hash(message_value(msg, SIP_CALL_ID), 0);
 
-	rw->via = top_via(msg, &rw->top);
+	rw->via = message_top_via(msg, &rw->top);
 	rw->message =
 		(struct undo_message){ rw->via.ptr ? branch_hash(&rw->top) : 0,
 				       call };
