@@ -3,6 +3,7 @@
 #define SIPALG_CTL_SHOW_H
 
 #include "ctl/ctl.h"
+#include "ctl/table.h"
 #include "ctl/term.h"
 
 /* Commands that show what the daemon holds: struct ctl_command */
@@ -23,8 +24,9 @@ json_int_t show_number(const json_t *object, const char *key);
 /** show_packets() - Of all streams of a call: "packets_out" or "packets_in" */
 json_int_t show_packets(const json_t *call, const char *key);
 
-/** show_call_colour() - For the state of a call */
-enum term_colour show_call_colour(const json_t *call);
+/** show_add_call() - Cells of what every list of calls begins with: state, age,
+ * from, to */
+void show_add_call(struct table *table, const json_t *call);
 /** show_mode_colour() */
 enum term_colour show_mode_colour(const char *mode);
 

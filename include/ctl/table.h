@@ -43,6 +43,10 @@ struct table *table_new(const struct table_column *columns);
 void table_add(struct table *table, enum term_colour colour, const char *fmt,
 	       ...) __attribute__((format(printf, 3, 4)));
 
+/** table_add_number() - The same of a number */
+void table_add_number(struct table *table, enum term_colour colour,
+		      long long value);
+
 /** table_print() - Print it, and free it */
 void table_print(struct table *table, const struct ctl *ctl, FILE *out);
 

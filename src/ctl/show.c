@@ -81,7 +81,7 @@ enum term_colour show_mode_colour(const char *mode)
 	return colour_of(words, mode);
 }
 
-enum term_colour show_call_colour(const json_t *call)
+static enum term_colour call_colour(const json_t *call)
 {
 	static const struct word_colour words[] = {
 		{ "active", TERM_GOOD },
@@ -111,12 +111,6 @@ static void add_symptoms(struct table *t, const json_t *object)
 	table_add(t, len ? TERM_BAD : TERM_PLAIN, "%s", codes);
 }
 
-static void add_number(struct table *t, json_int_t value,
-		       enum term_colour colour)
-{
-	table_add(t, colour, "%" JSON_INTEGER_FORMAT, value);
-}
-
 /* ---- status ---- */
 
 static void print_queues(const struct ctl *ctl, const json_t *list)
@@ -139,12 +133,13 @@ static void print_queues(const struct ctl *ctl, const json_t *list)
 		json_int_t dropped = show_number(queue, "dropped");
 		json_int_t user = show_number(queue, "user_dropped");
 
-		add_number(t, show_number(queue, "number"), TERM_PLAIN);
-		add_number(t, show_number(queue, "packets"), TERM_PLAIN);
-		add_number(t, show_number(queue, "waiting"), TERM_PLAIN);
-		add_number(t, show_number(queue, "max_length"), TERM_PLAIN);
-		add_number(t, dropped, dropped ? TERM_BAD : TERM_PLAIN);
-		add_number(t, user, user ? TERM_BAD : TERM_PLAIN);
+		table_add_number(t, TERM_PLAIN, show_number(queue, "number"));
+		table_add_number(t, TERM_PLAIN, show_number(queue, "packets"));
+		table_add_number(t, TERM_PLAIN, show_number(queue, "waiting"));
+		table_add_number(t, TERM_PLAIN,
+				 show_number(queue, "max_length"));
+		table_add_number(t, dropped ? TERM_BAD : TERM_PLAIN, dropped);
+		table_add_number(t, user ? TERM_BAD : TERM_PLAIN, user);
 	}
 	table_print(t, ctl, stdout);
 }
@@ -217,7 +212,7 @@ static void print_counters(const struct ctl *ctl, const json_t *answer)
 			continue;
 		if (!t)
 			t = table_new(columns);
-		add_number(t, value, TERM_BOLD);
+		table_add_number(t, TERM_BOLD, value);
 		table_add(t, TERM_PLAIN, "%s", show_string(counter, "name"));
 		table_add(t, TERM_DIM, "%s", show_string(counter, "help"));
 	}
@@ -302,18 +297,23 @@ int show_registrations(const struct ctl *ctl, int argc, char **argv)
 
 /* ---- calls ---- */
 
-static void add_call(struct table *t, const json_t *call)
+void show_add_call(struct table *t, const json_t *call)
 {
 	char age[TEXT_DURATION_MAX];
 
 	text_duration(age, (uint64_t)show_number(call, "started_s"));
-	table_add(t, show_call_colour(call), "%s", show_string(call, "state"));
+	table_add(t, call_colour(call), "%s", show_string(call, "state"));
 	table_add(t, TERM_PLAIN, "%s", age);
 	table_add(t, TERM_PLAIN, "%s",
 		  text_bare_uri(show_string(call, "from")));
 	table_add(t, TERM_PLAIN, "%s", text_bare_uri(show_string(call, "to")));
-	add_number(t, show_packets(call, "packets_out"), TERM_PLAIN);
-	add_number(t, show_packets(call, "packets_in"), TERM_PLAIN);
+}
+
+static void add_call(struct table *t, const json_t *call)
+{
+	show_add_call(t, call);
+	table_add_number(t, TERM_PLAIN, show_packets(call, "packets_out"));
+	table_add_number(t, TERM_PLAIN, show_packets(call, "packets_in"));
 	add_symptoms(t, call);
 	table_add(t, TERM_DIM, "%s", show_string(call, "call_id"));
 }
@@ -382,8 +382,10 @@ static void print_media(const struct ctl *ctl, const json_t *list)
 		table_add(t, TERM_PLAIN, "%s", show_string(stream, "public"));
 		table_add(t, TERM_PLAIN, "%s",
 			  *remote ? remote : "not said yet");
-		add_number(t, show_number(stream, "packets_out"), TERM_PLAIN);
-		add_number(t, show_number(stream, "packets_in"), TERM_PLAIN);
+		table_add_number(t, TERM_PLAIN,
+				 show_number(stream, "packets_out"));
+		table_add_number(t, TERM_PLAIN,
+				 show_number(stream, "packets_in"));
 	}
 	putchar('\n');
 	table_print(t, ctl, stdout);

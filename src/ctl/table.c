@@ -201,6 +201,12 @@ static void print_titles(const struct table *t, const struct ctl *ctl,
 	fputc('\n', out);
 }
 
+void table_add_number(struct table *table, enum term_colour colour,
+		      long long value)
+{
+	table_add(table, colour, "%lld", value);
+}
+
 void table_print(struct table *t, const struct ctl *ctl, FILE *out)
 {
 	choose_widths(t, ctl->width);

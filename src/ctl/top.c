@@ -134,12 +134,6 @@ static json_int_t call_rate(const struct sample *a, const struct sample *b,
 
 /* ---- one frame ---- */
 
-static void add_number(struct table *t, enum term_colour colour,
-		       json_int_t value)
-{
-	table_add(t, colour, "%" JSON_INTEGER_FORMAT, value);
-}
-
 static void print_head(const struct ctl *ctl, const struct sample *a,
 		       const struct sample *b)
 {
@@ -186,14 +180,14 @@ static void add_queue(struct table *t, const struct sample *a,
 	json_int_t lost =
 		show_number(now, "dropped") + show_number(now, "user_dropped");
 
-	add_number(t, TERM_PLAIN, show_number(now, "number"));
+	table_add_number(t, TERM_PLAIN, show_number(now, "number"));
 	add_load(t, waiting, most);
-	add_number(t, TERM_PLAIN, waiting);
-	add_number(t, TERM_PLAIN, most);
-	add_number(t, TERM_PLAIN,
-		   per_second(show_number(before, "packets"),
-			      show_number(now, "packets"), a, b));
-	add_number(t, lost ? TERM_BAD : TERM_PLAIN, lost);
+	table_add_number(t, TERM_PLAIN, waiting);
+	table_add_number(t, TERM_PLAIN, most);
+	table_add_number(t, TERM_PLAIN,
+			 per_second(show_number(before, "packets"),
+				    show_number(now, "packets"), a, b));
+	table_add_number(t, lost ? TERM_BAD : TERM_PLAIN, lost);
 }
 
 static size_t queue_count(const struct sample *s)
@@ -226,16 +220,10 @@ static void add_call(struct table *t, const struct sample *a,
 {
 	const json_t *symptom =
 		json_array_get(json_object_get(call, "symptoms"), 0);
-	char age[TEXT_DURATION_MAX];
 
-	text_duration(age, (uint64_t)show_number(call, "started_s"));
-	table_add(t, show_call_colour(call), "%s", show_string(call, "state"));
-	table_add(t, TERM_PLAIN, "%s", age);
-	table_add(t, TERM_PLAIN, "%s",
-		  text_bare_uri(show_string(call, "from")));
-	table_add(t, TERM_PLAIN, "%s", text_bare_uri(show_string(call, "to")));
-	add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_out"));
-	add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_in"));
+	show_add_call(t, call);
+	table_add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_out"));
+	table_add_number(t, TERM_PLAIN, call_rate(a, b, call, "packets_in"));
 	table_add(t, TERM_BAD, "%s", show_string(symptom, "code"));
 }
 
