@@ -3,7 +3,7 @@
 # What the shells offer, and the manual describes, are the commands and arguments
 # that sipalgctl has.
 set -u
-source_dir=${SIPALG_SOURCE_DIR:?}/completions
+source_dir=${SIPALG_SOURCE_DIR:?}/conf/completions
 program=${SIPALG_BUILD_DIR:?}/sipalgctl
 table=${SIPALG_SOURCE_DIR}/src/tools/sipalgctl.c
 bad=0
