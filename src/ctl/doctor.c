@@ -100,31 +100,26 @@ static void add_finding(struct doctor *d, const char *code,
 	json_array_append_new(d->findings, finding);
 }
 
-static void add_said(struct doctor *d, const char *code, const char *severity,
-		     const char *fix, const char *fmt, va_list args)
-{
-	char said[CHECK_TEXT_MAX];
-
-	vsnprintf(said, sizeof(said), fmt, args);
-	add_finding(d, code, severity, said, fix);
-}
-
 void check_unknown(struct doctor *d, const char *fix, const char *fmt, ...)
 {
+	char said[CHECK_TEXT_MAX];
 	va_list args;
 
 	va_start(args, fmt);
-	add_said(d, "not_checked", "unknown", fix, fmt, args);
+	vsnprintf(said, sizeof(said), fmt, args);
 	va_end(args);
+	add_finding(d, "not_checked", "unknown", said, fix);
 }
 
 void check_found(struct doctor *d, const char *fix, const char *fmt, ...)
 {
+	char said[CHECK_TEXT_MAX];
 	va_list args;
 
 	va_start(args, fmt);
-	add_said(d, d->check->code, d->check->severity, fix, fmt, args);
+	vsnprintf(said, sizeof(said), fmt, args);
 	va_end(args);
+	add_finding(d, d->check->code, d->check->severity, said, fix);
 }
 
 /* ---- fixes ---- */
