@@ -149,16 +149,20 @@ bool conf_networks_contain(const struct conf_networks *list,
  * struct conf_option - One row of the option table
  * @section, @key:	As in the file
  * @initial:		Default, as one would write it; NULL: must be given
- * @type:		Value type, as the manual names it
- * @help:		One line for manual and sample
+ * @help:		What it is, for manual and sample; no full stop
  * @pending:		NULL, or what does not work yet (then --check warns if
  *			the value is not the default)
+ * @example:		A value, where there is no default
  */
 struct conf_option {
-	const char *section, *key, *initial, *type, *help, *pending;
+	const char *section, *key, *initial, *help, *pending, *example;
 };
 
 /** conf_option_at() - Row @i of the table; NULL past its end */
 const struct conf_option *conf_option_at(size_t i);
+
+/** conf_option_describe() - Its help, and the range of a number, as text */
+void conf_option_describe(const struct conf_option *option, char *buf,
+			  size_t cap);
 
 #endif

@@ -202,14 +202,20 @@ static bool caution_listen(const struct conf *conf, char *why)
 }
 
 /*
- * Manual and sample follow this table; tests compare them. The last column of
- * ROW is what --check says where a key is set that does nothing yet.
+ * The sample and parts of the manual are made from this table (docs/options.c).
+ * The last column of ROW is what --check says where a key is set that does
+ * nothing yet.
  */
 #define ROW(section_, key_, type_, initial_, help_, pending_)                  \
 	ROW_AT(section_, key_, section_.key_, type_, initial_, help_, pending_)
 #define ROW_AT(section_, key_, member_, type_, initial_, help_, pending_)      \
-	.option = { #section_, #key_, initial_, #type_, help_, pending_ },     \
+	.option = { #section_, #key_, initial_, help_, pending_, NULL },       \
 	.type = &conf_type_##type_, .offset = offsetof(struct conf, member_)
+/* One that must be given */
+#define ROW_NEEDED(section_, key_, type_, example_, help_)                     \
+	.option = { #section_, #key_, NULL, help_, NULL, example_ },           \
+	.type = &conf_type_##type_,                                            \
+	.offset = offsetof(struct conf, section_.key_)
 #define LIMITS(min_, max_, unit_) .min = (min_), .max = (max_), .unit = (unit_)
 
 /* Never opened from outside whatever a message announces: with these, a page
@@ -221,25 +227,27 @@ static bool caution_listen(const struct conf *conf, char *why)
 
 /* clang-format off: a table reads as one */
 static const struct conf_row rows[] = {
-	{ ROW(gateway, lan_interfaces, interfaces, NULL,
-	      "Interfaces of the inside; wg+ is all that begin with wg",
-	      NULL) },
-	{ ROW(gateway, wan_interfaces, interfaces, NULL,
-	      "Interfaces of the outside", NULL),
+	{ ROW_NEEDED(gateway, lan_interfaces, interfaces, "lan0",
+		     "Interfaces of the inside; wg+ stands for all that begin "
+		     "with wg") },
+	{ ROW_NEEDED(gateway, wan_interfaces, interfaces, "wan0",
+		     "Interfaces of the outside"),
 	  .check = check_interfaces, .with = "gateway.lan_interfaces" },
 	{ ROW(gateway, lan_networks, networks, "auto",
 	      "Networks of inside hosts; auto: those of the LAN interfaces and "
-	      "routes through them",
+	      "of the routes through them",
 	      NULL),
 	  .check = check_lan_networks },
 	{ ROW(gateway, public_address, address, "auto",
-	      "Source address that NAT gives; auto: the kernel's route look-up",
+	      "Source address that NAT gives to what leaves; auto: what the "
+	      "kernel's routing says for each flow, as MASQUERADE does",
 	      NULL) },
 	{ ROW(gateway, advertised_address, address, "",
-	      "Address to write into SIP where a 1:1 NAT lies further out",
+	      "Address to write into SIP instead, where the gateway is itself "
+	      "behind a 1:1 NAT",
 	      NULL) },
 	{ ROW(gateway, mode, word, "active",
-	      "active, observe (decide, report, change nothing) or bypass "
+	      "active, observe (decide and report, change nothing) or bypass "
 	      "(accept untouched)",
 	      NULL),
 	  .words = mode_words },
@@ -261,35 +269,46 @@ static const struct conf_row rows[] = {
 	  .min = 1, .check = check_signalling_ports,
 	  .with = "media.rtp_ports" },
 	{ ROW(sip, on_malformed, word, "accept",
-	      "What becomes of broken SIP: accept (untouched) or drop; over "
-	      "TCP it is accepted",
+	      "What becomes of SIP that cannot be understood: accept "
+	      "(untouched) "
+	      "or drop; over TCP it is always accepted",
 	      NULL),
 	  .words = action_words },
 	{ ROW(sip, max_message, number, "65535",
-	      "Longest message; longer ones pass untouched", NULL),
+	      "Longest message in bytes; longer ones pass untouched", NULL),
 	  LIMITS(512, 65535, "bytes") },
 	{ ROW(sip, map_from_to, yesno, "yes",
-	      "Map From and To where they name the inside host's own address",
+	      "Map From and To where their host is the inside host's own "
+	      "address",
 	      NULL) },
 	{ ROW(sip, keep_registrations, yesno, "yes",
-	      "Hold the signalling mapping (of UDP) as long as the "
-	      "registration",
+	      "Hold the signalling mapping (of UDP) for as long as the "
+	      "registration lasts",
 	      NULL) },
 	{ ROW(sip, inbound_from, inbound, "registrar",
-	      "Who may reach a phone's public signalling port: registrar, any "
-	      "or networks",
+	      "Who may reach a phone's public signalling port: registrar "
+	      "(hosts "
+	      "it has a registration, a call or a flow with), any, or a list "
+	      "of "
+	      "networks",
 	      NULL),
 	  .words = inbound_words },
-	{ ROW(sip, dscp, dscp, "", "DSCP class to set on SIP packets", NULL) },
+	{ ROW(sip, dscp, dscp, "",
+	      "DSCP class to set on SIP packets: ef, af41, cs3 or a number; "
+	      "empty: leave",
+	      NULL) },
 
 	{ ROW(media, enabled, yesno, "yes",
-	      "Rewrite SDP and open media mappings", NULL) },
+	      "Rewrite SDP and open mappings for media", NULL) },
 	{ ROW(media, rtp_ports, ports, "16384-32767",
-	      "Public UDP ports for media", NULL),
+	      "Public UDP ports for media, apart from sip.ports and "
+	      "sip.signalling_ports",
+	      NULL),
 	  .min = 1, .check = check_rtp_ports },
 	{ ROW(media, source, word, "strict",
-	      "Who may send media: strict (the announced remote), signalling "
-	      "(also its signalling peer) or any",
+	      "Who may send media: strict (only the remote that was "
+	      "announced), "
+	      "signalling (also the host that signals) or any",
 	      NULL),
 	  .words = source_words },
 	{ ROW_AT(media, timeout, media.timeout_s, number, "180",
@@ -298,9 +317,14 @@ static const struct conf_row rows[] = {
 		 NULL),
 	  LIMITS(5, 86400, "seconds") },
 	{ ROW(media, conntrack_mark, mark, "0",
-	      "VALUE/MASK for the conntrack mark of media; 0: leave", NULL) },
+	      "VALUE/MASK put on the conntrack mark of media, so that tc and "
+	      "nft "
+	      "can give voice its class; 0: leave",
+	      NULL) },
 	{ ROW(media, dscp, dscp, "",
-	      "DSCP class for media, set by printed rules on that mark", NULL),
+	      "DSCP class for media, set by the printed rules on that mark, "
+	      "which it needs; empty: leave",
+	      NULL),
 	  .check = check_media_dscp, .with = "media.conntrack_mark" },
 	{ ROW(media, keep_local, yesno, "yes",
 	      "Keep media of calls between inside hosts inside", NULL) },
@@ -314,20 +338,24 @@ static const struct conf_row rows[] = {
 	{ ROW(bypass, peers, networks, "",
 	      "Outside networks that are left alone", NULL) },
 	{ ROW(bypass, user_agents, globs, "",
-	      "User-Agent patterns (* and ?) that are left alone", NULL) },
+	      "User-Agent patterns (* and ?) whose senders are left alone",
+	      NULL) },
 
 	{ ROW(control, socket, path, "/run/sipalgd/control.sock",
-	      "Socket for sipalgctl", NULL) },
+	      "Socket for sipalgctl, an absolute path", NULL) },
 	{ ROW(control, group, group, "sipalg", "Group that may use the socket",
 	      NULL) },
 
 	{ ROW(metrics, listen, endpoint, "",
-	      "ADDRESS:PORT, or a PORT of 127.0.0.1, for a Prometheus page; "
+	      "ADDRESS:PORT for a Prometheus page, or PORT alone for "
+	      "127.0.0.1; "
 	      "empty: off",
 	      NULL),
 	  .caution = caution_listen },
 
-	{ ROW(log, level, word, "info", "error, warning, notice, info or debug",
+	{ ROW(log, level, word, "info",
+	      "Show lines of this severity and graver: error, warning, notice, "
+	      "info or debug",
 	      NULL),
 	  .words = level_words },
 
@@ -335,12 +363,15 @@ static const struct conf_row rows[] = {
 	      "What is kept over a restart, beside the kernel's own table",
 	      "the state directory is not used in this version") },
 
-	{ ROW(limits, flows, number, "65536", "Flows, and TCP connections",
+	{ ROW(limits, flows, number, "65536",
+	      "Flows that are known at a time, and as many TCP connections",
 	      NULL),
 	  LIMITS(1, 16777216, "flows") },
-	{ ROW(limits, registrations, number, "100000", "Registrations", NULL),
+	{ ROW(limits, registrations, number, "100000",
+	      "Registrations that are known at a time", NULL),
 	  LIMITS(1, 16777216, "registrations") },
-	{ ROW(limits, calls, number, "20000", "Calls", NULL),
+	{ ROW(limits, calls, number, "20000", "Calls that are known at a time",
+	      NULL),
 	  LIMITS(1, 16777216, "calls") },
 	{ ROW(limits, rate_per_phone, number, "200",
 	      "Messages a second from one phone",
@@ -685,4 +716,17 @@ bool conf_networks_contain(const struct conf_networks *list,
 const struct conf_option *conf_option_at(size_t i)
 {
 	return i < ROWS ? &rows[i].option : NULL;
+}
+
+void conf_option_describe(const struct conf_option *option, char *buf,
+			  size_t cap)
+{
+	/* Options are the first members of the rows */
+	const struct conf_row *row = (const struct conf_row *)option;
+
+	if (row->type == &conf_type_number)
+		snprintf(buf, cap, "%s (%u to %u)", option->help, row->min,
+			 row->max);
+	else
+		snprintf(buf, cap, "%s", option->help);
 }

@@ -5,7 +5,7 @@ set -u
 cd "${SIPALG_SOURCE_DIR:?}" || exit 1
 
 command -v clang-format >/dev/null || { echo "SKIP: needs clang-format"; exit 77; }
-mapfile -t files < <(find src include tests -name '*.[ch]' | sort)
+mapfile -t files < <(find src include tests docs -name '*.[ch]' | sort)
 if ((${#files[@]} < 30)); then
 	echo "only ${#files[@]} files found"
 	exit 1
