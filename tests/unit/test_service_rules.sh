@@ -14,17 +14,31 @@ tmp=$(mktemp)
 trap 'rm -f "$tmp"' EXIT
 [ -r "$script" ] || fail "no $script"
 [ -r "$vectors/remove" ] || fail "no $vectors/remove"
-
-# The text that a stop applies is the daemon's own
-sed -n '/<<-/,/^	EOF/{s/^	//;/^[*:-]/p;/^COMMIT/p}' "$script" >"$tmp"
-grep -v '^#' "$vectors/media.remove" | diff - "$tmp" || fail "remove differs"
-
 [ "$(id -u)" = 0 ] || skip "needs root for a network namespace"
 [ -x "$SIPALGD" ] || skip "needs $SIPALGD"
 if [ -z "$INSIDE" ]; then
 	unshare -n true 2>/dev/null || skip "no network namespaces here"
 	rm -f "$tmp"
-	INSIDE=1 exec unshare -n "$0"
+	INSIDE=default unshare -n "$0" || exit
+	if [ -x /usr/sbin/iptables-legacy ] && [ -d /etc/alternatives ]; then
+		INSIDE=legacy unshare -n -m "$0"
+		[ $? != 1 ] || exit 1
+	fi
+	exit 0
+fi
+if [ "$INSIDE" = legacy ]; then
+	rm -f "$tmp"
+	tmp=$(mktemp -d)
+	cp -a /etc/alternatives/. "$tmp"
+	for t in iptables ip6tables; do
+		for tool in "" -save -restore; do
+			ln -sf "/usr/sbin/$t-legacy$tool" "$tmp/$t$tool"
+		done
+	done
+	mount --bind "$tmp" /etc/alternatives || skip "no bind mounts here"
+	dir=$tmp
+	trap 'umount /etc/alternatives; rm -rf "$dir"' EXIT
+	tmp=$dir/said
 fi
 command -v iptables >/dev/null || skip "needs iptables"
 iptables -t raw -L -n >/dev/null 2>&1 || skip "no raw table here"
@@ -111,6 +125,73 @@ quietly remove
 wants 0 SIPALGD
 quietly remove
 wants 0 SIPALGD
+
+# --print-rules=remove takes out what the script brings
+SIPALGD_CONF=$vectors/voice.conf
+quietly apply
+for t in $tables; do
+	"$SIPALGD" -c "$SIPALGD_CONF" --print-rules=remove |
+		"$t-restore" --noflush || fail "$t: --print-rules=remove"
+	"$t-save" | grep SIPALGD && fail "$t: --print-rules=remove leaves some"
+done
+
+# However it was left by others: nothing of ours stays, and theirs does
+theirs='-A PREROUTING -p 99 -j ACCEPT'
+gone() { # WHAT
+	quietly remove
+	for t in $tables; do
+		"$t-save" | grep SIPALGD && fail "$1: $t: this was left"
+	done
+	wants 1 "^$theirs"
+	for t in $tables; do "$t" -t raw -F PREROUTING; done
+}
+broken() { # WHAT ARGUMENTS...: of iptables
+	what=$1
+	shift
+	quietly apply
+	for t in $tables; do
+		"$t" "$@" || fail "$t $*"
+		"$t" -t raw -A PREROUTING -p 99 -j ACCEPT
+	done
+	gone "$what"
+}
+broken "a jump twice" -t raw -A PREROUTING -m comment --comment sipalgd \
+	-j SIPALGD
+broken "a jump of others" -t raw -I PREROUTING -i lan+ -m comment \
+	--comment "it's \"quoted\"" -j SIPALGD
+broken "a rule in our chain" -t raw -I SIPALGD -p udp -j ACCEPT
+broken "chains without a jump" -t raw -F PREROUTING
+broken "own chain without a jump" -t raw -F OUTPUT
+broken "media without a jump" -t mangle -F PREROUTING
+SIPALGD_CONF=$vectors/voice.conf
+quietly apply
+for t in $tables; do "$t" -t mangle -F PREROUTING; done
+SIPALGD_CONF=$vectors/full.conf
+"$script" apply >"$tmp" 2>&1 || fail "reload: $(cat "$tmp")"
+for t in $tables; do
+	"$t-save" -t mangle | grep SIPALGD && fail "$t: media rules are left"
+done
+
+# Who may not is told, and does not read that it was done
+if command -v setpriv >/dev/null; then
+	setpriv --reuid 65534 --regid 65534 --clear-groups \
+		"$script" remove >"$tmp" 2>&1 && fail "a stranger removes rules"
+	[ -s "$tmp" ] || fail "a stranger is not told why"
+	wants 18 'queue-balance 100:103'
+fi
+quietly remove
+
+# Where another program has the lock of the old tables it waits
+if [ "$INSIDE" = legacy ] && command -v flock >/dev/null; then
+	flock /run/xtables.lock sleep 2 &
+	sleep 0.5
+	SIPALGD_CONF=$vectors/plain.conf
+	quietly apply
+	jumps
+	wait
+fi
+quietly remove
+
 "$script" nonsense 2>/dev/null
 [ $? = 2 ] || fail "usage"
-echo "ok: $tables"
+echo "ok: $tables, $INSIDE"
