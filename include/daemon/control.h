@@ -75,9 +75,12 @@ struct control_client {
  * One connection is one request and one answer, each a line of JSON:
  * {"command": "status"} -> {"version": ...} or {"error": "why"}. A subscriber
  * gets lines until either side closes.
+ *
+ * @deaf:	The last who came could not be accepted: asked again by ticks
  */
 struct control {
 	int fd, epoll;
+	bool deaf;
 	const struct control_command *commands;
 	void *arg;
 	char path[CONF_PATH_MAX];

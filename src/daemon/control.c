@@ -35,7 +35,8 @@ static int watch(const struct control *control, int op, int fd, uint32_t events)
 /* A socket that nobody answers on is left over from a daemon that died */
 static int remove_stale(const struct sockaddr_un *addr)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	/* One that is there but does not accept shall not keep us */
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct stat st;
 	int err = 0;
 
@@ -86,12 +87,14 @@ static int listen_on(struct control *control, const struct conf *conf)
 	control->fd =
 		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (control->fd < 0 ||
-	    bind(control->fd, (struct sockaddr *)&addr, sizeof(addr)) ||
-	    listen(control->fd, CONTROL_CLIENTS))
+	    bind(control->fd, (struct sockaddr *)&addr, sizeof(addr)))
 		return -errno;
 	span_copy(control->path, sizeof(control->path),
 		  span_from_str(conf->control.socket));
+	/* Before anybody can connect, whatever our umask is */
 	set_group(conf);
+	if (listen(control->fd, CONTROL_CLIENTS))
+		return -errno;
 	return watch(control, EPOLL_CTL_ADD, control->fd, EPOLLIN);
 }
 
@@ -476,12 +479,28 @@ static void turn_away(int fd)
 	close(fd);
 }
 
+/* No descriptor or no memory is left. Who waits would wake us all the time, and
+ * in vain: the next tick asks again
+ */
+static void pause_accepting(struct control *control)
+{
+	if (!control->deaf)
+		log_warning("%s: %s; nobody is let in until that is over",
+			    control->path, strerror(errno));
+	control->deaf = true;
+	watch(control, EPOLL_CTL_MOD, control->fd, 0);
+}
+
 static void accept_client(struct control *control)
 {
 	int fd = accept4(control->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno != EAGAIN && errno != ECONNABORTED)
+			pause_accepting(control);
 		return;
+	}
+	control->deaf = false;
 	for (int i = 0; i < CONTROL_CLIENTS; i++) {
 		if (control->client[i].fd >= 0)
 			continue;
@@ -527,6 +546,8 @@ static unsigned int patience_s(const struct control_client *client)
 
 void control_tick(struct control *control)
 {
+	if (control->deaf)
+		watch(control, EPOLL_CTL_MOD, control->fd, EPOLLIN);
 	for (int i = 0; i < CONTROL_CLIENTS; i++) {
 		struct control_client *client = &control->client[i];
 

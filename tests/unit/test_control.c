@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -72,6 +74,22 @@ static const struct control_command commands[] = {
 	  .unsubscribe = unsubscribe },
 	{ .name = NULL },
 };
+
+/* Until it listens nobody can connect: by then it is for its group alone */
+int __real_listen(int fd, int backlog);
+int __wrap_listen(int fd, int backlog);
+
+int __wrap_listen(int fd, int backlog)
+{
+	struct sockaddr_un addr;
+	socklen_t len = sizeof(addr);
+	struct stat st;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	assert_int_equal(stat(addr.sun_path, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0660);
+	return __real_listen(fd, backlog);
+}
 
 static int setup(void **state)
 {
@@ -305,6 +323,37 @@ static void test_too_many(void **state)
 		assert_int_equal(w->control.client[i].fd, -1);
 }
 
+/* No descriptor is left: who cannot be let in waits, and so does the loop */
+static void test_no_descriptors(void **state)
+{
+	struct world *w = *state;
+	struct rlimit limit, none;
+	struct epoll_event event;
+	char got[256];
+	int fd = dial(w), turns = 0;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ (rlim_t)fd + 1, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int second = 0; second < 3; second++) {
+		while (turns < 100 && epoll_wait(w->epoll, &event, 1, 0) > 0) {
+			control_ready(&w->control, event.data.fd);
+			turns++;
+		}
+		control_tick(&w->control);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_in_range(turns, 1, 10);
+	control_tick(&w->control);
+	turn(w);
+	assert_int_equal(send(fd, "{\"command\":\"ping\"}\n", 19, 0), 19);
+	turn(w);
+	take(fd, got, sizeof(got));
+	assert_string_equal(got, "{\"asked\":\"ping\"}\n");
+	close(fd);
+	SAYS(w, "{\"command\":\"ping\"}\n", "ping");
+}
+
 /* ---- subscribers ---- */
 
 static int follow(struct world *w)
@@ -456,6 +505,7 @@ int main(void)
 		TEST(test_big_answer_goes_piecewise),
 		TEST(test_big_answer_that_nobody_takes),
 		TEST(test_too_many),
+		TEST(test_no_descriptors),
 		TEST(test_subscriber_gets_lines),
 		TEST(test_slow_subscriber),
 		TEST(test_subscriber_is_put_out),
