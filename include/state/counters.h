@@ -73,7 +73,9 @@
 	X(media_clashes, "Media flows that conntrack would not take")          \
 	X(media_reserved_port, "Media ports refused: media.reserved_ports")    \
 	X(media_exhausted, "Media refused: no public port was free")           \
-	X(media_not_handled, "Streams and bodies that are left alone")
+	X(media_not_handled, "Streams and bodies that are left alone")         \
+	X(trace_lost,                                                          \
+	  "Messages and packets that a trace or capture was not told")
 
 enum counter {
 #define X(name, help) COUNTER_##name,

@@ -168,6 +168,14 @@ static void count_pending(struct trace *t, uint8_t who)
 		t->sub[i].pending += who >> i & 1;
 }
 
+/* It learns it with the next line it has room for, operators by the counter */
+static void lose(struct trace *t, struct trace_subscriber *sub,
+		 unsigned int count)
+{
+	sub->lost += count;
+	t->alg->counters.value[COUNTER_trace_lost] += count;
+}
+
 static void begin_group(struct trace *t)
 {
 	t->time_us = wall_us();
@@ -190,7 +198,7 @@ static void end_group(struct trace *t, enum counter reason, bool drop)
 		ring_cancel(&t->ring);
 	for (unsigned int i = 0; i < CONTROL_SUBSCRIBERS; i++) {
 		if (!kept && t->wanted >> i & 1)
-			t->sub[i].lost += t->sub[i].pending;
+			lose(t, &t->sub[i], t->sub[i].pending);
 		t->sub[i].pending = 0;
 	}
 	t->group = NULL;
@@ -434,7 +442,7 @@ static void tell_all(struct trace *t, uint8_t who, json_t *object)
 		tell_lost(t, sub);
 		if (sub->lost || !line ||
 		    !control_tell(t->control, sub->client, line, len))
-			sub->lost++;
+			lose(t, sub, 1);
 	}
 	free(line);
 }

@@ -252,6 +252,38 @@ static void test_full_ring(void **state)
 	}
 	assert_true(told > 1000 && lost > 1000);
 	assert_int_equal(told + (unsigned int)lost, 2 * sent);
+	assert_int_equal(stage_count(w->st, COUNTER_trace_lost), lost);
+	close(fd);
+	turn(w);
+}
+
+/* One that reads nothing: what its socket has no room for is counted as well */
+static void test_deaf(void **state)
+{
+	struct world *w = *state;
+	int fd = follow(w, "{\"command\":\"capture\"}\n");
+	json_int_t lost = 0;
+	unsigned int told = 0;
+	json_t *line;
+
+	begun(fd);
+	for (unsigned int i = 0; i < 1000; i++) {
+		pass(w, ALICE, PROXY, SPAN(REGISTER));
+		tell(w);
+	}
+	assert_true(stage_count(w->st, COUNTER_trace_lost) > 100);
+	for (int i = 0; i < 10; i++) {
+		while ((line = next(fd))) {
+			lost += json_integer_value(
+				json_object_get(line, "lost"));
+			told += json_object_get(line, "data") != NULL;
+			json_decref(line);
+			turn(w);
+		}
+		trace_tick(&w->d.trace);
+	}
+	assert_int_equal(told + (unsigned int)lost, 2000);
+	assert_int_equal(stage_count(w->st, COUNTER_trace_lost), lost);
 	close(fd);
 	turn(w);
 }
@@ -368,9 +400,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(test_message),	  TEST(test_lines_and_ages),
-		TEST(test_full_ring),	  TEST(test_another_in_its_place),
-		TEST(test_packets_first), TEST(test_no_message),
+		TEST(test_message),
+		TEST(test_lines_and_ages),
+		TEST(test_full_ring),
+		TEST(test_deaf),
+		TEST(test_another_in_its_place),
+		TEST(test_packets_first),
+		TEST(test_no_message),
 		TEST(test_hairpin),
 	};
 
