@@ -16,7 +16,7 @@ struct daemon;
  *
  * How a finding is mended is said in terms that need no knowledge of the
  * system: "set": {section.key: value} and "restart" or not, "command": of
- * sipalgctl, or "fix": for a shell as it is.
+ * sipalgctl, with "advice" in words or "fix", for a shell as it is, before it.
  *
  * Return: a new reference; NULL if memory ran out
  */

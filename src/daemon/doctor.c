@@ -174,6 +174,16 @@ static bool widen(const struct ports *ports, const struct ports *other,
 	return end > last && len < cap;
 }
 
+/* What stands behind the last port is another key's, or nothing */
+static void mend_by_hand(json_t *finding, const char *key)
+{
+	json_object_set_new(finding, "advice",
+			    json_sprintf("give %s another range in the file, "
+					 "with more ports; then",
+					 key));
+	json_object_set_new(finding, "command", json_string("reload"));
+}
+
 static void check_ports(struct look *look, const struct check *check)
 {
 	const struct conf *conf = look->d->conf;
@@ -188,19 +198,22 @@ static void check_ports(struct look *look, const struct check *check)
 		  &conf->sip.signalling_ports, COUNTER_media_exhausted },
 	};
 	char text[TEXT_MAX];
+	json_t *finding;
 
 	for (size_t i = 0; i < COUNT(sets); i++) {
 		uint64_t times = counted(look, sets[i].counter);
 
-		if (!times ||
-		    !widen(sets[i].ports, sets[i].other, text, sizeof(text)))
+		if (!times)
 			continue;
-		mend_by_setting(add_finding(look, check,
-					    "no port of %s (%u ports) was "
-					    "free, %" PRIu64 " times",
-					    sets[i].key,
-					    ports_count(sets[i].ports), times),
-				sets[i].key, text);
+		finding = add_finding(look, check,
+				      "no port of %s (%u ports) was free, "
+				      "%" PRIu64 " times",
+				      sets[i].key, ports_count(sets[i].ports),
+				      times);
+		if (widen(sets[i].ports, sets[i].other, text, sizeof(text)))
+			mend_by_setting(finding, sets[i].key, text);
+		else
+			mend_by_hand(finding, sets[i].key);
 	}
 }
 
