@@ -135,31 +135,36 @@ static bool is_named(const struct conf_names *list, struct span text)
 	return conf_glob_matches(list, text);
 }
 
-/* The user part, password left out; of "tel:" the number */
-static struct span number_of(struct span uri)
+static struct span up_to(struct span text, char c)
+{
+	const char *end = text.ptr ? span_chr(text, c) : NULL;
+
+	return end ? span_between(text.ptr, end) : text;
+}
+
+/* The user part, password left out, or what "tel:" has; with or without the
+ * parameters that a number may have in either (RFC 3261 19.1.6)
+ */
+static bool is_user_named(const struct conf_names *list, struct span uri)
 {
 	struct span user = uri_user(uri);
-	char ends = ':';
-	const char *end;
 
-	if (!user.ptr && span_starts(uri, SPAN("tel:"))) {
+	if (!user.ptr && span_starts(uri, SPAN("tel:")))
 		user = span_between(uri.ptr + 4, span_end(uri));
-		ends = ';';
-	}
-	end = user.ptr ? span_chr(user, ends) : NULL;
-	return end ? span_between(user.ptr, end) : user;
+	user = up_to(user, ':');
+	return is_named(list, user) || is_named(list, up_to(user, ';'));
 }
 
 static bool has_number(const struct conf_names *list, const struct message *msg)
 {
 	static const enum sip_header headers[] = { SIP_FROM, SIP_TO };
 
-	if (is_named(list, number_of(msg->request_uri)))
+	if (is_user_named(list, msg->request_uri))
 		return true;
 	for (size_t i = 0; i < sizeof(headers) / sizeof(headers[0]); i++) {
 		struct span uri = field_uri(message_value(msg, headers[i]));
 
-		if (is_named(list, number_of(uri)))
+		if (is_user_named(list, uri))
 			return true;
 	}
 	return false;

@@ -90,6 +90,46 @@ static void test_matches(void **state)
 	}
 }
 
+/* A number in a SIP URI may have the parameters of tel: (RFC 3261 19.1.6) */
+#define WITH_PARAMETERS                                                        \
+	"MESSAGE sip:+4930;phone-context=+49;x:pw@[2001:db8::1];user=phone "   \
+	"SIP/2.0\r\n"                                                          \
+	"From: <TEL:+1;isub=2>;tag=1\r\nTo: \"+7\" <sip:[2001:db8::2]>\r\n"    \
+	"Call-ID: \xff\r\nCSeq: 1 MESSAGE\r\n\r\n"
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		const char *terms;
+		bool want;
+	} rows[] = {
+		{ "number=+4930", true },
+		{ "number=+4930;phone-context=+49;x", true },
+		{ "number=+493", false },
+		{ "number=+49301", false },
+		{ "number=+1", true },
+		{ "number=+7", false },
+		{ "number=?1", true },
+		{ "phone=fd00:1::9", true },
+		{ "phone=fd00:1::/64", true },
+		{ "phone=fd00:1::", false },
+		{ "phone=fd00:1::90", false },
+		{ "peer=2001:db8::1", true },
+		{ "peer=0.0.0.0/0", false },
+		{ "call-id=\xff", true },
+		{ "call-id=*", true },
+		{ "method=MESSAGE", true },
+		{ "method=MESS", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (shows(rows[i].terms, WITH_PARAMETERS, "fd00:1::9",
+			  "2001:db8::1") != rows[i].want)
+			fail_msg("%s", rows[i].terms);
+	}
+}
+
 /* Packets that are no message, and those of which nothing is known */
 static void test_unknown(void **state)
 {
@@ -141,6 +181,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_matches),
+		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_unknown),
 		cmocka_unit_test(test_refused),
 	};
