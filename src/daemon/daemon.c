@@ -305,6 +305,8 @@ static int open_loop(struct daemon *d)
 	sigset_t set;
 	int err;
 
+	/* Whoever reads the log may go: no reason to end */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);

@@ -48,6 +48,7 @@ class Sipalgd:
                          **(settings or {})}
         self.write_config()
         self.process = None
+        self.prefix = []  # of the command line it is started by
 
     def path(self, name):
         """A file of this daemon's temporary directory."""
@@ -89,7 +90,7 @@ class Sipalgd:
             notify.settimeout(0.1)
             with open(self.path("stderr"), "ab") as stderr:
                 self.process = self.namespace.popen(
-                    [self.program("sipalgd"), "-c", self.config],
+                    [*self.prefix, self.program("sipalgd"), "-c", self.config],
                     stdout=stderr, stderr=stderr, env=self._environment())
             try:
                 self._wait_ready(notify)
