@@ -25,7 +25,8 @@ const char *text_duration(char *buf, uint64_t seconds);
 /**
  * text_safe() - A copy in which only printable characters of the locale stand
  *
- * Everything else becomes \xHH, byte by byte.
+ * Everything else becomes \xHH, byte by byte; so do characters that cannot be
+ * seen but change how others are shown.
  *
  * Return: the caller frees it
  */
@@ -33,6 +34,8 @@ char *text_safe(const char *text);
 
 /** text_columns() - Columns that safe text takes */
 size_t text_columns(const char *text);
+/** text_columns_of() - The same of its first @len bytes */
+size_t text_columns_of(const char *text, size_t len);
 
 /** text_fit() - Bytes of safe text that fit into @columns */
 size_t text_fit(const char *text, size_t columns);

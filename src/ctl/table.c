@@ -144,15 +144,13 @@ static void print_cell(const struct table *t, unsigned int i,
 		       const struct cell *cell, bool last,
 		       const struct ctl *ctl, FILE *out)
 {
-	size_t width = t->width[i], shown = cell->columns;
-	int len = (int)strlen(cell->text), pad;
-	bool cut = shown > width;
+	size_t width = t->width[i];
+	bool cut = cell->columns > width;
+	int len = (int)text_fit(cell->text, cut ? width - 1 : width);
+	/* Of two columns there may be no second one: one more is free then */
+	size_t shown = text_columns_of(cell->text, (size_t)len) + cut;
+	int pad = (int)(width - shown);
 
-	if (cut) {
-		len = (int)text_fit(cell->text, width - 1);
-		shown = width; /* a wide character may leave a column free */
-	}
-	pad = (int)(width - shown);
 	if (t->column[i].right)
 		fprintf(out, "%*s", pad, "");
 	fprintf(out, "%s%.*s%s%s", term_colour(ctl, cell->colour), len,

@@ -2,6 +2,7 @@
 #include "ctl/text.h"
 
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <wchar.h>
@@ -43,6 +44,27 @@ const char *text_duration(char *buf, uint64_t seconds)
 	return buf;
 }
 
+/* Nothing to see, but what stands around it is shown in another order, or looks
+ * like what it is not: UAX 9 (Trojan Source), and other format characters.
+ * Joiners (200C, 200D) belong to the spelling of names
+ */
+static bool is_invisible(wchar_t c)
+{
+	static const struct {
+		wchar_t first, last;
+	} ranges[] = {
+		{ 0x061c, 0x061c }, { 0x180e, 0x180e }, { 0x200b, 0x200b },
+		{ 0x200e, 0x200f }, { 0x202a, 0x202e }, { 0x2060, 0x206f },
+		{ 0xfeff, 0xfeff }, { 0xfff9, 0xfffb }, { 0xe0000, 0xe007f },
+	};
+
+	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
+		if (c >= ranges[i].first && c <= ranges[i].last)
+			return true;
+	}
+	return false;
+}
+
 /* One character: its bytes, and its columns; -1: not fit for a terminal */
 static size_t next_char(const char *text, int *columns)
 {
@@ -53,7 +75,7 @@ static size_t next_char(const char *text, int *columns)
 	*columns = -1;
 	if (len == (size_t)-1 || len == (size_t)-2 || !len)
 		return 1;
-	if (iswprint((wint_t)wide))
+	if (iswprint((wint_t)wide) && !is_invisible(wide))
 		*columns = wcwidth(wide);
 	return len;
 }
@@ -78,16 +100,22 @@ char *text_safe(const char *text)
 	return safe;
 }
 
-size_t text_columns(const char *text)
+size_t text_columns_of(const char *text, size_t len)
 {
+	const char *end = text + len;
 	size_t sum = 0;
 	int columns;
 
-	while (*text) {
+	while (text < end) {
 		text += next_char(text, &columns);
 		sum += columns > 0 ? (size_t)columns : 0;
 	}
 	return sum;
+}
+
+size_t text_columns(const char *text)
+{
+	return text_columns_of(text, strlen(text));
 }
 
 size_t text_fit(const char *text, size_t columns)

@@ -144,6 +144,47 @@ static void test_safe(void **state)
 	free(safe);
 }
 
+/* Nor what turns "exe.gpj" round, or hides; joiners spell names */
+static void test_invisible_is_shown(void **state)
+{
+	static const char *const hidden[] = {
+		"\u202e", "\u2066", "\u200f",	  "\u061c",
+		"\u200b", "\ufeff", "\U000e0041",
+	};
+	char *safe;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+		safe = text_safe(hidden[i]);
+		assert_int_equal(strlen(safe), 4 * strlen(hidden[i]));
+		assert_int_equal(strncmp(safe, "\\x", 2), 0);
+		free(safe);
+	}
+	safe = text_safe("\u0646\u200c\u0645 e\u0301");
+	assert_string_equal(safe, "\u0646\u200c\u0645 e\u0301");
+	free(safe);
+}
+
+/* Where a wide one has no room the next column begins where it should */
+static void test_wide_characters_are_aligned(void **state)
+{
+	static const struct table_column two[] = { { "A", 4, 0, false },
+						   { "B", 0, 0, true },
+						   { 0 } };
+	static const struct ctl narrow = { .width = 7 };
+	struct table *t = table_new(two);
+
+	(void)state;
+	table_add(t, TERM_PLAIN, "\u65e5\u672c\u8a9e");
+	table_add(t, TERM_PLAIN, "1");
+	table_add(t, TERM_PLAIN, "abcdef");
+	table_add(t, TERM_PLAIN, "2");
+	expect(t, &narrow,
+	       "A     B\n"
+	       "\u65e5\u2026   1\n"
+	       "abc\u2026  2\n");
+}
+
 static void test_wide_characters(void **state)
 {
 	static const char text[] = "\xe6\x97\xa5\xe6\x9c\xac"; /* two, of two */
@@ -226,7 +267,9 @@ int main(void)
 		cmocka_unit_test(test_no_line_is_too_long),
 		cmocka_unit_test(test_colours),
 		cmocka_unit_test(test_safe),
+		cmocka_unit_test(test_invisible_is_shown),
 		cmocka_unit_test(test_wide_characters),
+		cmocka_unit_test(test_wide_characters_are_aligned),
 		cmocka_unit_test(test_duration),
 		cmocka_unit_test(test_field),
 	};
