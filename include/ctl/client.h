@@ -12,6 +12,10 @@
  * answers, or many, for what goes on until either side closes.
  */
 
+/** ctl_is_there() - Somebody listens at the socket, be it that he answers or
+ * not */
+bool ctl_is_there(const struct ctl *ctl);
+
 /**
  * ctl_ask() - One question, one answer
  * @request:	{"command": ...}; its reference is taken over

@@ -5,8 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+/* A daemon that takes longer hangs: it answers between two packets */
+#define PATIENCE_S 10
 
 static int connect_to(const char *path)
 {
@@ -70,16 +74,35 @@ static bool is_refused(const json_t *answer)
 	return why;
 }
 
+bool ctl_is_there(const struct ctl *ctl)
+{
+	int fd = connect_to(ctl->socket);
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+
 int ctl_ask(const struct ctl *ctl, json_t *request, json_t **answer)
 {
+	static const struct timeval patience = { .tv_sec = PATIENCE_S };
 	FILE *f = send_request(ctl, request);
+	bool late;
 
 	if (!f)
 		return CTL_NO_DAEMON;
+	setsockopt(fileno(f), SOL_SOCKET, SO_RCVTIMEO, &patience,
+		   sizeof(patience));
+	errno = 0;
 	*answer = json_loadf(f, JSON_DISABLE_EOF_CHECK, NULL);
+	late = !*answer && errno == EAGAIN;
 	fclose(f);
 	if (!*answer) {
-		fprintf(stderr, "sipalgctl: %s: no answer\n", ctl->socket);
+		fprintf(stderr, "sipalgctl: %s: no answer", ctl->socket);
+		if (late)
+			fprintf(stderr, " for %d seconds; restart sipalgd",
+				PATIENCE_S);
+		fputc('\n', stderr);
 		return CTL_NO_DAEMON;
 	}
 	if (!is_refused(*answer))

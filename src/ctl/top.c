@@ -38,9 +38,15 @@ struct sample {
 	uint64_t at_ms;
 };
 
-/** struct screen - The terminal, as it was before */
+/**
+ * struct screen - The terminal
+ * @before:	As it was
+ * @waiting:	The signals that are let in while nothing is asked: a new size
+ *		is no reason to break off an answer
+ */
 struct screen {
 	struct termios before;
+	sigset_t waiting;
 	bool active, keys;
 };
 
@@ -135,22 +141,24 @@ static json_int_t call_rate(const struct sample *a, const struct sample *b,
 /* ---- one frame ---- */
 
 static void print_head(const struct ctl *ctl, const struct sample *a,
-		       const struct sample *b)
+		       const struct sample *b, FILE *out)
 {
 	const char *mode = show_string(b->status, "mode");
 	char up[TEXT_DURATION_MAX];
 
 	text_duration(up, (uint64_t)show_number(b->status, "uptime_s"));
-	printf("sipalgd %s  %s%s%s  up %s\n", show_string(b->status, "version"),
-	       term_colour(ctl, show_mode_colour(mode)), mode, term_plain(ctl),
-	       up);
-	printf("%" JSON_INTEGER_FORMAT " messages/s\n",
-	       per_second(show_number(a->status, "messages"),
-			  show_number(b->status, "messages"), a, b));
-	printf("%" JSON_INTEGER_FORMAT " registrations, %" JSON_INTEGER_FORMAT
-	       " calls\n",
-	       show_number(b->status, "registrations"),
-	       show_number(b->status, "calls"));
+	fprintf(out, "sipalgd %s  %s%s%s  up %s\n",
+		show_string(b->status, "version"),
+		term_colour(ctl, show_mode_colour(mode)), mode, term_plain(ctl),
+		up);
+	fprintf(out, "%" JSON_INTEGER_FORMAT " messages/s\n",
+		per_second(show_number(a->status, "messages"),
+			   show_number(b->status, "messages"), a, b));
+	fprintf(out,
+		"%" JSON_INTEGER_FORMAT " registrations, %" JSON_INTEGER_FORMAT
+		" calls\n",
+		show_number(b->status, "registrations"),
+		show_number(b->status, "calls"));
 }
 
 /* How full a queue is */
@@ -196,7 +204,7 @@ static size_t queue_count(const struct sample *s)
 }
 
 static void print_queues(const struct ctl *ctl, const struct sample *a,
-			 const struct sample *b)
+			 const struct sample *b, FILE *out)
 {
 	static const struct table_column columns[] = {
 		{ "QUEUE", 0, 0, true },
@@ -211,8 +219,8 @@ static void print_queues(const struct ctl *ctl, const struct sample *a,
 
 	for (size_t i = 0; i < queue_count(b); i++)
 		add_queue(t, a, b, i);
-	putchar('\n');
-	table_print(t, ctl, stdout);
+	fputc('\n', out);
+	table_print(t, ctl, out);
 }
 
 static void add_call(struct table *t, const struct sample *a,
@@ -228,7 +236,7 @@ static void add_call(struct table *t, const struct sample *a,
 }
 
 static void print_calls(const struct ctl *ctl, const struct sample *a,
-			const struct sample *b)
+			const struct sample *b, FILE *out)
 {
 	static const struct table_column columns[] = {
 		{ "STATE", 0, 0, false },   { "AGE", 0, 3, true },
@@ -241,9 +249,9 @@ static void print_calls(const struct ctl *ctl, const struct sample *a,
 	json_t *call;
 	size_t i;
 
-	putchar('\n');
+	fputc('\n', out);
 	if (!json_array_size(list)) {
-		puts("No calls.");
+		fputs("No calls.\n", out);
 		return;
 	}
 	t = table_new(columns);
@@ -251,15 +259,15 @@ static void print_calls(const struct ctl *ctl, const struct sample *a,
 	{
 		add_call(t, a, b, call);
 	}
-	table_print(t, ctl, stdout);
+	table_print(t, ctl, out);
 }
 
 static void print_frame(const struct ctl *ctl, const struct sample *a,
-			const struct sample *b)
+			const struct sample *b, FILE *out)
 {
-	print_head(ctl, a, b);
-	print_queues(ctl, a, b);
-	print_calls(ctl, a, b);
+	print_head(ctl, a, b, out);
+	print_queues(ctl, a, b, out);
+	print_calls(ctl, a, b, out);
 }
 
 /* The samples, with what the frame would say as rates */
@@ -306,7 +314,11 @@ static void screen_open(struct screen *screen)
 	struct sigaction end = { .sa_handler = on_end };
 	struct sigaction resize = { .sa_handler = on_resize };
 	struct termios keys;
+	sigset_t later;
 
+	sigemptyset(&later);
+	sigaddset(&later, SIGWINCH);
+	sigprocmask(SIG_BLOCK, &later, &screen->waiting);
 	sigaction(SIGINT, &end, NULL);
 	sigaction(SIGTERM, &end, NULL);
 	sigaction(SIGHUP, &end, NULL);
@@ -319,7 +331,8 @@ static void screen_open(struct screen *screen)
 		keys.c_cc[VSUSP] = _POSIX_VDISABLE;
 		tcsetattr(STDIN_FILENO, TCSANOW, &keys);
 	}
-	fputs("\033[?1049h\033[?25l", stdout); /* its own, without cursor */
+	/* Its own, without cursor; what is too long ends at the edge */
+	fputs("\033[?1049h\033[?25l\033[?7l", stdout);
 	screen->active = true;
 }
 
@@ -327,22 +340,50 @@ static void screen_close(struct screen *screen)
 {
 	if (!screen->active)
 		return;
-	fputs("\033[?25h\033[?1049l", stdout);
+	fputs("\033[?7h\033[?25h\033[?1049l", stdout);
 	fflush(stdout);
 	if (screen->keys)
 		tcsetattr(STDIN_FILENO, TCSANOW, &screen->before);
 	screen->active = false;
 }
 
+/* 0: not known */
+static unsigned int screen_rows(void)
+{
+	struct winsize size;
+
+	return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) ? 0 : size.ws_row;
+}
+
 /* As many as have room below @queues */
 static unsigned int screen_calls(size_t queues)
 {
 	size_t other = HEAD_LINES + queues;
-	struct winsize size;
+	unsigned int rows = screen_rows();
 
-	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_row)
+	if (!rows)
 		return PLAIN_CALLS;
-	return size.ws_row > other ? (unsigned int)(size.ws_row - other) : 1;
+	return rows > other ? (unsigned int)(rows - other) : 1;
+}
+
+/* No more lines than there are rows, or the first ones would go */
+static void draw(const struct ctl *ctl, const struct sample *a,
+		 const struct sample *b)
+{
+	unsigned int rows = screen_rows(), row = 0;
+	char *frame = NULL, *rest, *line;
+	size_t len;
+	FILE *out = text_memory(open_memstream(&frame, &len));
+
+	print_frame(ctl, a, b, out);
+	if (fclose(out))
+		text_memory(NULL);
+	fputs("\033[H\033[J", stdout);
+	rest = frame;
+	while ((line = strsep(&rest, "\n")) && (!rows || row < rows))
+		printf("%s%s", row++ ? "\r\n" : "", line);
+	fflush(stdout);
+	free(frame);
 }
 
 /* Wait for the next frame, a key or a signal */
@@ -350,10 +391,16 @@ static void wait_frame(const struct screen *screen, uint64_t until_ms)
 {
 	struct pollfd keys = { .fd = screen->keys ? STDIN_FILENO : -1,
 			       .events = POLLIN };
+	uint64_t now;
 	char key;
 
-	while (!ended && !resized && now_ms() < until_ms) {
-		int n = poll(&keys, 1, (int)(until_ms - now_ms()) + 1);
+	while (!ended && !resized && (now = now_ms()) < until_ms) {
+		struct timespec left = {
+			.tv_sec = (time_t)((until_ms - now) / 1000),
+			.tv_nsec = (long)((until_ms - now) % 1000) * 1000000,
+		};
+		int n = ppoll(&keys, 1, &left,
+			      screen->active ? &screen->waiting : NULL);
 
 		if (n <= 0)
 			continue;
@@ -365,36 +412,54 @@ static void wait_frame(const struct screen *screen, uint64_t until_ms)
 	}
 }
 
-/* A new size: the next frame comes at once */
-static void adopt_size(struct ctl *ctl)
+/* A new size: the same frame at once; new rates take their time */
+static void adopt_size(struct ctl *ctl, const struct sample *a,
+		       const struct sample *b)
 {
-	if (resized)
-		term_init(ctl);
+	term_init(ctl);
 	resized = 0;
+	if (b->status)
+		draw(ctl, a, b);
+}
+
+/* @a is the older one of two samples, once there are two */
+static int next_frame(const struct ctl *ctl, struct sample *a, struct sample *b)
+{
+	struct sample next;
+	int status = sample_take(ctl, screen_calls(queue_count(a)), &next);
+
+	if (status != CTL_OK)
+		return status;
+	if (b->status) {
+		sample_free(a);
+		*a = *b;
+	}
+	*b = next;
+	draw(ctl, a, b);
+	return CTL_OK;
 }
 
 static int follow(struct ctl *ctl, struct sample *a)
 {
 	struct screen screen = { 0 };
-	struct sample b;
+	struct sample b = { 0 };
 	int status = CTL_OK;
 
 	screen_open(&screen);
-	while (!ended) {
-		wait_frame(&screen, a->at_ms + INTERVAL_MS);
-		adopt_size(ctl);
+	while (!ended && status == CTL_OK) {
+		wait_frame(&screen,
+			   (b.status ? b.at_ms : a->at_ms) + INTERVAL_MS);
 		if (ended)
 			break;
-		status = sample_take(ctl, screen_calls(queue_count(a)), &b);
-		if (status != CTL_OK)
-			break;
-		fputs("\033[H\033[J", stdout);
-		print_frame(ctl, a, &b);
-		fflush(stdout);
-		sample_free(a);
-		*a = b;
+		if (resized)
+			adopt_size(ctl, a, &b);
+		else
+			status = next_frame(ctl, a, &b);
 	}
 	screen_close(&screen);
+	sample_free(&b);
+	if (ended)
+		return CTL_OK; /* an answer may have been broken off by that */
 	/* What was said of it went with the screen */
 	if (status != CTL_OK && sample_take(ctl, 1, &b) == CTL_OK)
 		sample_free(&b);
@@ -414,7 +479,7 @@ static int one_frame(const struct ctl *ctl, const struct sample *a)
 	if (ctl->json)
 		print_document(a, &b);
 	else
-		print_frame(ctl, a, &b);
+		print_frame(ctl, a, &b, stdout);
 	sample_free(&b);
 	return CTL_OK;
 }

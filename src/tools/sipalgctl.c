@@ -180,7 +180,6 @@ static int complain(const struct ctl_command *c, const char *what)
 static int run(const struct ctl *ctl, bool help, int argc, char **argv)
 {
 	const struct ctl_command *c = argc ? find(argv[0]) : NULL;
-	int status;
 
 	if (c && help) {
 		print_command_help(c);
@@ -202,7 +201,12 @@ static int run(const struct ctl *ctl, bool help, int argc, char **argv)
 					   : "takes no argument");
 	if (ctl->all && !c->all)
 		return complain(c, "does not take --all");
-	status = c->run(ctl, argc - 1, argv + 1);
+	return c->run(ctl, argc - 1, argv + 1);
+}
+
+/* Who reads half an answer, or none, is not told that all is well */
+static int finish(int status)
+{
 	if (!fflush(stdout) && !ferror(stdout))
 		return status;
 	perror("sipalgctl: standard output");
@@ -234,7 +238,7 @@ int main(int argc, char **argv)
 			ctl.all = true;
 		} else if (c == 'V') {
 			puts("sipalgctl " SIPALG_VERSION);
-			return CTL_OK;
+			return finish(CTL_OK);
 		} else if (c == 'h') {
 			help = true;
 		} else {
@@ -242,5 +246,5 @@ int main(int argc, char **argv)
 			return CTL_USAGE;
 		}
 	}
-	return run(&ctl, help, argc - optind, argv + optind);
+	return finish(run(&ctl, help, argc - optind, argv + optind));
 }

@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import signal
 import time
 
 import pytest
@@ -508,6 +509,59 @@ def test_top_on_a_terminal_until_q(daemon, line, ctl, own):
     assert terminal.is_as_before()
 
 
+@pytest.mark.parametrize("rows, columns", [(5, 20), (1, 1), (3, 200)])
+def test_top_on_a_tiny_terminal(daemon, ctl, own, rows, columns):
+    """Nothing scrolls away or wraps: the first lines stay."""
+    terminal = own(ctl.terminal("top", rows=rows, columns=columns))
+    clear = f"{ESCAPE}[H{ESCAPE}[J"
+    while terminal.seen.count(clear) < 3:
+        terminal.until(clear + "sipalgd ")
+        terminal.wait()
+    for frame in terminal.seen.split(clear)[1:3]:
+        assert frame.startswith("sipalgd ")
+        assert frame.count("\n") == rows - 1
+    terminal.type("q")
+    status, shown, _ = terminal.end()
+    assert status == 0 and f"{ESCAPE}[?7h" in shown  # it wraps again
+
+
+def test_top_while_the_window_is_pulled_at(daemon, ctl, own):
+    """A new size breaks off no answer, and makes up no rates."""
+    terminal = own(ctl.terminal("top", columns=200))
+    terminal.until("messages/s")
+    end = time.monotonic() + 3
+    columns = 80
+    while time.monotonic() < end:
+        columns = 80 + (columns + 1) % 50
+        terminal.resize(24, columns)
+        terminal.process.send_signal(signal.SIGWINCH)
+        terminal.wait(0)
+    assert terminal.process.poll() is None
+    terminal.type("q")
+    status, _, stderr = terminal.end()
+    assert status == 0 and not stderr
+
+
+def test_a_daemon_that_hangs(daemon, ctl, own):
+    """It is not waited for; top ends at once when it shall."""
+    terminal = own(ctl.terminal("top"))
+    terminal.until("messages/s")
+    os.kill(daemon.pid, signal.SIGSTOP)
+    try:
+        time.sleep(1.5)
+        terminal.type("\x03")
+        began = time.monotonic()
+        status, _, _ = terminal.end()
+        assert status == 0 and time.monotonic() - began < 1
+        assert terminal.is_as_before()
+        done = ctl.run("status")
+        assert done.returncode == 3 and not done.stdout
+        assert "no answer for 10 seconds" in done.stderr
+    finally:
+        os.kill(daemon.pid, signal.SIGCONT)
+    ctl.text("status")
+
+
 def test_top_ends_with_ctrl_c(daemon, ctl, own):
     terminal = own(ctl.terminal("top"))
     terminal.until("messages/s")
@@ -575,8 +629,11 @@ def test_a_stranger_may_not(daemon, ctl):
     assert "control.group" in done.stderr
 
 
-def test_output_that_cannot_be_written(daemon, ctl):
+@pytest.mark.parametrize("command", [
+    ("status",), ("--json", "stats"), ("--version",), ("--help",),
+    ("calls", "--help"), ("--json", "top"), ("doctor",)])
+def test_output_that_cannot_be_written(daemon, ctl, command):
     done = daemon.namespace.run(
-        ["sh", "-c", 'exec "$@" >/dev/full', "sh", *ctl.argv("status")],
+        ["sh", "-c", 'exec "$@" >/dev/full', "sh", *ctl.argv(*command)],
         check=False)
     assert done.returncode == 1 and "standard output" in done.stderr

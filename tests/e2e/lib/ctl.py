@@ -77,14 +77,18 @@ class Terminal:
         fcntl.ioctl(self.master, termios.TIOCSWINSZ,
                     struct.pack("HHHH", rows, columns, 0, 0))
 
+    def wait(self, timeout=WAIT_S):
+        """Read what comes next, if anything does."""
+        if select.select([self.master], [], [], timeout)[0]:
+            self.seen += os.read(self.master, 65536).decode()
+
     def until(self, text):
         """Read until text has come; all that came."""
         end = time.monotonic() + WAIT_S
         while text not in self.seen:
             left = end - time.monotonic()
             assert left > 0, f"no {text!r} in {self.seen!r}"
-            if select.select([self.master], [], [], left)[0]:
-                self.seen += os.read(self.master, 65536).decode()
+            self.wait(left)
         return self.seen
 
     def type(self, keys):
