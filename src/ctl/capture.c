@@ -6,12 +6,14 @@
 #include <resolv.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "ctl/client.h"
 #include "ctl/pcapng.h"
+#include "ctl/show.h"
 #include "ctl/trace.h"
 
 enum { BEFORE, AFTER, INTERFACES };
@@ -19,14 +21,15 @@ enum { BEFORE, AFTER, INTERFACES };
 /**
  * struct capture - Being written
  * @path:	As it was named
+ * @whole:	Bytes of the file up to the end of the last block
  * @begun:	The daemon has begun to tell
  * @missing:	Lost since the last packet written
  * @failed:	The file cannot be written
  */
 struct capture {
 	const char *path;
-	int fd;
 	FILE *out;
+	off_t whole;
 	bool begun, failed;
 	uint64_t begun_us, missing, lost, packets[INTERFACES];
 	uint8_t data[65536];
@@ -69,37 +72,64 @@ static bool fail(struct capture *c, const char *why)
 	return false;
 }
 
-static int open_file(struct capture *c)
+static bool is_stdout(const struct capture *c)
 {
-	if (strcmp(c->path, "-") != 0) {
-		/* Emptied only when the daemon has agreed */
-		c->fd = open(c->path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-	} else if (isatty(STDOUT_FILENO)) {
-		fail(c, "packets are not for a terminal; name a file, or pipe "
-			"it to a program");
-		return -EINVAL;
-	} else {
-		c->fd = STDOUT_FILENO;
-	}
-	c->out = c->fd < 0 ? NULL : fdopen(c->fd, "wb");
+	return !strcmp(c->path, "-");
+}
+
+/* What was asked for cannot be; nothing is touched yet */
+static bool is_possible(const struct ctl *ctl, const struct capture *c)
+{
+	const char *why = NULL;
+
+	if (is_stdout(c) && ctl->json)
+		why = "packets and the document of --json cannot both be on "
+		      "standard output; name a file";
+	else if (is_stdout(c) && isatty(STDOUT_FILENO))
+		why = "packets are not for a terminal; name a file, or pipe "
+		      "it to a program";
+	if (why)
+		fprintf(stderr, "sipalgctl: capture: %s\n", why);
+	return !why;
+}
+
+/* Only when the daemon has agreed: a file that is there is emptied */
+static bool open_file(struct capture *c)
+{
+	int fd = is_stdout(c)
+			 ? dup(STDOUT_FILENO)
+			 : open(c->path,
+				O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	c->out = fd < 0 ? NULL : fdopen(fd, "wb");
 	if (c->out)
-		return 0;
+		return true;
 	fail(c, strerror(errno));
-	return -errno;
+	if (fd >= 0)
+		close(fd);
+	return false;
+}
+
+/* Block by block, so that what is in the file can be read at any time */
+static bool written(struct capture *c, int err)
+{
+	if (err || fflush(c->out))
+		return fail(c, strerror(errno));
+	c->whole = ftello(c->out);
+	return true;
 }
 
 static bool begin(struct capture *c)
 {
 	c->begun = true;
 	c->begun_us = now_us();
-	/* What is no file has nothing to empty */
-	if (c->fd != STDOUT_FILENO && ftruncate(c->fd, 0) && errno != EINVAL)
-		return fail(c, strerror(errno));
-	if (pcapng_begin(c->out, "sipalgctl " SIPALG_VERSION) ||
-	    pcapng_interface(c->out, "before", "as it came to the gateway") ||
-	    pcapng_interface(c->out, "after", "as sipalgd let it go on") ||
-	    fflush(c->out))
-		return fail(c, strerror(errno));
+	if (!open_file(c) ||
+	    !written(c, pcapng_begin(c->out, "sipalgctl " SIPALG_VERSION) ||
+				pcapng_interface(c->out, "before",
+						 "as it came to the gateway") ||
+				pcapng_interface(c->out, "after",
+						 "as sipalgd let it go on")))
+		return false;
 	fprintf(stderr, "capturing to %s; Ctrl-C ends it\n", c->path);
 	return true;
 }
@@ -127,10 +157,9 @@ static bool write_packet(struct capture *c, const json_t *packet)
 			 "before this one %llu packets are missing\n",
 			 (unsigned long long)c->missing);
 	snprintf(c->comment, sizeof(c->comment), "%s%s", missing, comment);
-	if (pcapng_packet(c->out, interface, (uint64_t)time_us, c->data,
-			  (size_t)len, c->comment) ||
-	    fflush(c->out))
-		return fail(c, strerror(errno));
+	if (!written(c, pcapng_packet(c->out, interface, (uint64_t)time_us,
+				      c->data, (size_t)len, c->comment)))
+		return false;
 	c->missing = 0;
 	c->packets[interface]++;
 	return true;
@@ -153,8 +182,10 @@ static bool on_line(void *arg, const json_t *line)
 }
 
 /* What is lost is known of both together: it stands with the first */
-static void finish(struct capture *c)
+static void put_counts(struct capture *c)
 {
+	int err = 0;
+
 	for (uint32_t i = 0; i < INTERFACES; i++) {
 		struct pcapng_counts counts = {
 			.begun_us = c->begun_us,
@@ -163,15 +194,41 @@ static void finish(struct capture *c)
 			.dropped = i ? 0 : c->lost,
 		};
 
-		if (pcapng_counts(c->out, i, &counts)) {
-			fail(c, strerror(errno));
-			return;
-		}
+		err |= pcapng_counts(c->out, i, &counts);
 	}
+	written(c, err);
+}
+
+static void say_counts(const struct ctl *ctl, const struct capture *c)
+{
+	json_t *document;
+
 	fprintf(stderr, "%llu packets before, %llu after, %llu lost\n",
 		(unsigned long long)c->packets[BEFORE],
 		(unsigned long long)c->packets[AFTER],
 		(unsigned long long)c->lost);
+	if (!ctl->json)
+		return;
+	document = json_pack("{s:s, s:I, s:I, s:I}", "file", c->path, "before",
+			     (json_int_t)c->packets[BEFORE], "after",
+			     (json_int_t)c->packets[AFTER], "lost",
+			     (json_int_t)c->lost);
+	show_document(document);
+	json_decref(document);
+}
+
+/* A block of which only a part had room would make the file a damaged one */
+static void close_file(struct capture *c)
+{
+	if (!c->failed)
+		put_counts(c);
+	if (c->failed) {
+		__fpurge(c->out);
+		if (c->whole > 0 && ftruncate(fileno(c->out), c->whole))
+			c->whole = 0; /* of a pipe what is out is out */
+	}
+	if (fclose(c->out) && !c->failed)
+		fail(c, strerror(errno));
 }
 
 int capture_run(const struct ctl *ctl, int argc, char **argv)
@@ -185,16 +242,16 @@ int capture_run(const struct ctl *ctl, int argc, char **argv)
 		return CTL_USAGE;
 	}
 	c.path = argv[0];
-	if (open_file(&c))
+	if (!is_possible(ctl, &c))
 		return CTL_USAGE;
 	catch_signals();
 	status = ctl_follow(ctl, trace_request("capture", argc - 1, argv + 1),
 			    on_line, &c);
 	alarm(0);
-	if (status == CTL_OK && c.begun && !c.failed)
-		finish(&c);
-	if (fclose(c.out) && !c.failed)
-		fail(&c, strerror(errno));
+	if (c.out)
+		close_file(&c);
+	if (c.begun)
+		say_counts(ctl, &c);
 	if (status != CTL_OK || c.failed)
 		return c.failed ? CTL_REFUSED : status;
 	if (stopped)

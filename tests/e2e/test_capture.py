@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """sipalgctl capture: packets before and after; tshark reads them."""
 
+import json
 import os
 import re
 import shutil
@@ -26,11 +27,11 @@ WAIT_S = 10
 class Capture:
     """A running sipalgctl capture."""
 
-    def __init__(self, daemon, path, *terms, stdout=subprocess.PIPE):
+    def __init__(self, daemon, path, *terms, options=(), before=()):
         self.path = path
         self.process = daemon.namespace.popen(
-            [daemon.program("sipalgctl"), "--socket", daemon.socket,
-             "capture", path, *terms], stdout=stdout,
+            [*before, daemon.program("sipalgctl"), "--socket", daemon.socket,
+             *options, "capture", path, *terms], stdout=subprocess.PIPE,
             stderr=subprocess.PIPE)
         self.said = self.process.stderr.readline().decode()
 
@@ -165,8 +166,61 @@ def test_refused_leaves_the_file_alone(daemon, own):
     with open(path, encoding="ascii") as file:
         assert file.read() == "mine"
     running = own(Capture(daemon, "/nonexistent/x"))
-    assert running.process.wait(WAIT_S) == 2
+    assert running.process.wait(WAIT_S) == 1
     assert "/nonexistent/x: No such file or directory" in running.said
+
+
+def test_no_daemon_leaves_no_file(daemon, own):
+    daemon.stop()
+    path = daemon.path("new")
+    running = own(Capture(daemon, path))
+    assert running.process.wait(WAIT_S) == 3
+    assert not os.path.exists(path)
+    daemon.start()
+
+
+def test_over_an_older_file(daemon, own, line):
+    path = daemon.path("old")
+    with open(path, "wb") as file:
+        file.write(b"x" * 100000)
+    running = own(Capture(daemon, path))
+    line.register()
+    assert running.end() == 0
+    assert len(tshark(path)) == 4
+
+
+def test_full_disk(daemon, own, phone, server):
+    """The file ends behind the last packet that had room."""
+    small, kept = daemon.path("small"), daemon.path("kept")
+    os.mkdir(small)
+    running = own(Capture(
+        daemon, f"{small}/x", before=[
+            "unshare", "-m", "sh", "-c",
+            f'mount -t tmpfs -o size=20k none {small} && "$@"; '
+            f"status=$?; cp {small}/x {kept}; exit $status", "sh"]))
+    alice, proxy = phone(), server()
+    for _ in range(30):
+        alice.send(alice.register(), proxy.address)
+        proxy.recv()
+    assert running.process.wait(WAIT_S) == 1
+    said = running.said + running.process.stderr.read().decode()
+    assert "x: No space left on device" in said
+    packets = sum(map(int, re.search(
+        r"(\d+) packets before, (\d+) after", said).groups()))
+    assert packets > 4 and len(tshark(kept)) == packets
+
+
+def test_json(daemon, own, line):
+    """The document says what the file holds."""
+    path = daemon.path("x")
+    running = own(Capture(daemon, path, options=["--json"]))
+    line.register()
+    assert running.end() == 0
+    assert json.loads(running.out) == {"file": path, "before": 2, "after": 2,
+                                       "lost": 0}
+    running = own(Capture(daemon, "-", options=["--json"]))
+    assert running.process.wait(WAIT_S) == 2
+    assert "name a file" in running.said
 
 
 def test_daemon_ends(daemon, line, capture):
