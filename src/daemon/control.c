@@ -416,6 +416,11 @@ static void client_receive(struct control *control,
 
 	if (n < 0 && errno == EAGAIN)
 		return;
+	if (!n && got.len) {
+		client_reply(control, client,
+			     refuse("no line end behind the request"));
+		return;
+	}
 	if (n <= 0) {
 		client_close(control, client);
 		return;

@@ -68,6 +68,44 @@ def test_silent_and_deaf_clients_are_closed(daemon):
     assert 8 < time.monotonic() - begun < 14
 
 
+@pytest.mark.config(metrics__listen=9060)
+def test_changes_and_end_with_clients(daemon, line, own):
+    """Whatever they are at: a reload, a change of mode and the end find no
+    memory that is not there."""
+    line.register()
+    trace = own(Follower(daemon, "trace"))
+    own(Follower(daemon, "capture"))
+    half = own(connect(daemon))
+    half.sendall(b'{"command": "sta')
+    for command in ("calls", "registrations", "stats"):
+        own(connect(daemon)).sendall(
+            json.dumps({"command": command}).encode() + b"\n")
+    for request in (b"", b"GET /metrics HT", b"GET /metrics HTTP/1.1\r\n"
+                    b"Host: x\r\n\r\n" * 50):
+        page = own(daemon.namespace.socket(socket.AF_INET,
+                                           socket.SOCK_STREAM))
+        page.connect(("127.0.0.1", 9060))
+        page.sendall(request)
+    for port in (9060, 9061, ""):
+        daemon.settings["metrics.listen"] = port
+        daemon.write_config()
+        daemon.reload()
+        line.register()
+    daemon.ctl("mode", "observe")
+    line.phone.send(line.phone.register(), line.server.address)
+    line.server.recv()
+    assert [row["reason"] for row in trace.until_quiet()
+            if row.get("method") == "REGISTER"] == (
+                ["rewritten"] * 6 + ["observed"])
+    half.sendall(b'tus"}\n')
+    assert json.loads(answer(half))["mode"] == "observe"
+    daemon.stop()
+    assert trace.next() is None
+    assert not os.path.exists(daemon.socket)
+    daemon.start()
+    assert "loaded" in daemon.log() and daemon.status()["mode"] == "active"
+
+
 def test_too_many_clients(daemon):
     socks = [connect(daemon) for _ in range(16)]
     assert "too many" in ask(daemon, {"command": "status"})["error"]

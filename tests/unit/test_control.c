@@ -231,6 +231,26 @@ static void test_byte_by_byte(void **state)
 	close(fd);
 }
 
+/* It says no more, but wants to hear what was wrong */
+static void test_half_a_line(void **state)
+{
+	struct world *w = *state;
+	char got[256];
+	int fd = dial(w), nothing = dial(w);
+
+	turn(w);
+	assert_int_equal(send(fd, "{\"command\":\"ping\"}", 18, 0), 18);
+	shutdown(fd, SHUT_WR);
+	shutdown(nothing, SHUT_WR);
+	turn(w);
+	take(fd, got, sizeof(got));
+	assert_non_null(strstr(got, "{\"error\":\"no line end"));
+	assert_int_equal(take(fd, got, sizeof(got)), -1);
+	assert_int_equal(take(nothing, got, sizeof(got)), -1);
+	close(fd);
+	close(nothing);
+}
+
 /* A client that is slow does not hold up others, and has its time */
 static void test_silence(void **state)
 {
@@ -501,6 +521,7 @@ int main(void)
 		TEST(test_answers),
 		TEST(test_malformed),
 		TEST(test_byte_by_byte),
+		TEST(test_half_a_line),
 		TEST(test_silence),
 		TEST(test_big_answer_goes_piecewise),
 		TEST(test_big_answer_that_nobody_takes),
