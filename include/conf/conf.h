@@ -13,6 +13,7 @@
 
 #define CONF_MAX_NAMES 16
 #define CONF_MAX_NETWORKS 64
+#define CONF_MAX_QUEUES 256
 #define CONF_NAME_MAX 64
 #define CONF_PATH_MAX 108
 

@@ -65,6 +65,12 @@ int daemon_run(const char *conf_path, struct conf *conf);
 int daemon_reload(struct daemon *d, char **said);
 
 /**
+ * daemon_read_queues() - What the kernel says of each of d->queues
+ * @counts:	CONF_MAX_QUEUES of them
+ */
+void daemon_read_queues(const struct daemon *d, struct queue_counts *counts);
+
+/**
  * daemon_set_mode() - Go on in another mode until a reload or the end
  *
  * Return: 0 or -ENOMEM

@@ -97,7 +97,17 @@ struct queue_counts {
 	uint64_t dropped, user_dropped;
 };
 
-/** queue_read_counts() - From /proc/net/netfilter/nfnetlink_queue */
-int queue_read_counts(uint16_t number, struct queue_counts *counts);
+/**
+ * queue_read_counts() - From /proc/net/netfilter/nfnetlink_queue
+ * @first:	Number of the first queue
+ * @count:	How many, one behind the other
+ * @counts:	Of each; zeros where it does not exist
+ *
+ * All in one reading: there may be 256, and packets wait meanwhile.
+ *
+ * Return: how many of them exist; 0 also where that cannot be read
+ */
+unsigned int queue_read_counts(unsigned int first, unsigned int count,
+			       struct queue_counts *counts);
 
 #endif

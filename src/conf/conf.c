@@ -256,7 +256,7 @@ static const struct conf_row rows[] = {
 	  LIMITS(0, 65535, "(a queue)") },
 	{ ROW(queue, count, number, "1", "Queues, one worker thread each",
 	      "the queues are served by one thread in this version"),
-	  LIMITS(1, 256, "queues"), .check = check_queue_count,
+	  LIMITS(1, CONF_MAX_QUEUES, "queues"), .check = check_queue_count,
 	  .with = "queue.number" },
 	{ ROW(queue, max_length, number, "8192",
 	      "Packets that the kernel may hold in a queue", NULL),

@@ -348,7 +348,7 @@ static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 	int err = queue_open(queue, number, d->conf->queue.max_length);
 	struct queue_counts counts;
 
-	if (err && !queue_read_counts(number, &counts))
+	if (err && queue_read_counts(number, 1, &counts))
 		log_error("queue.number: NFQUEUE %u is taken by another "
 			  "program: end that, or choose another number",
 			  number);
@@ -357,6 +357,12 @@ static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 			  "in the kernel?",
 			  number, strerror(-err));
 	return err ? err : watch(d, queue_fd(queue));
+}
+
+void daemon_read_queues(const struct daemon *d, struct queue_counts *counts)
+{
+	if (d->queue_count)
+		queue_read_counts(d->queues[0].number, d->queue_count, counts);
 }
 
 static int open_queues(struct daemon *d)

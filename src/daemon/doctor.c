@@ -91,14 +91,16 @@ static void check_mode(struct look *look, const struct check *check)
 
 static void check_queue(struct look *look, const struct check *check)
 {
+	struct queue_counts of[CONF_MAX_QUEUES];
+
+	daemon_read_queues(look->d, of);
 	for (unsigned int i = 0; i < look->d->queue_count; i++) {
 		unsigned int number = look->d->queues[i].number;
-		struct queue_counts counts = { 0 };
+		struct queue_counts counts = of[i];
 		uint32_t length = look->d->conf->queue.max_length;
 		json_t *finding;
 
-		if (queue_read_counts((uint16_t)number, &counts) ||
-		    !(counts.dropped + counts.user_dropped))
+		if (!(counts.dropped + counts.user_dropped))
 			continue;
 		finding = add_finding(look, check,
 				      "queue %u overflowed: %" PRIu64

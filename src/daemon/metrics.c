@@ -152,14 +152,12 @@ static const struct {
 static void print_queues(const struct page *page)
 {
 	const struct daemon *d = page->d;
-	struct queue_state *q = calloc(d->queue_count, sizeof(*q));
+	struct queue_counts counts[CONF_MAX_QUEUES];
+	struct queue_state q[CONF_MAX_QUEUES];
 
-	if (!q)
-		return;
-	for (unsigned int k = 0; k < d->queue_count; k++) {
-		q[k].packets = d->queues[k].packets;
-		queue_read_counts(d->queues[k].number, &q[k].kernel);
-	}
+	daemon_read_queues(d, counts);
+	for (unsigned int k = 0; k < d->queue_count; k++)
+		q[k] = (struct queue_state){ d->queues[k].packets, counts[k] };
 	for (size_t i = 0; i < COUNT(queue_families); i++) {
 		print_family(page, queue_families[i].name,
 			     queue_families[i].type, queue_families[i].help);
@@ -168,7 +166,6 @@ static void print_queues(const struct page *page)
 				queue_families[i].name, d->queues[k].number,
 				queue_families[i].value(&q[k]));
 	}
-	free(q);
 }
 
 /* Left out where the kernel does not tell */

@@ -32,26 +32,27 @@ static json_int_t messages(const struct counters *counters)
 	return (json_int_t)sum;
 }
 
-static json_t *queue_status(const struct daemon *d, const struct queue *queue)
+static json_t *queue_status(const struct daemon *d, const struct queue *queue,
+			    const struct queue_counts *counts)
 {
-	struct queue_counts counts = { 0 };
-
-	queue_read_counts(queue->number, &counts);
 	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I}", "number",
 			 (int)queue->number, "packets",
 			 (json_int_t)queue->packets, "dropped",
-			 (json_int_t)counts.dropped, "user_dropped",
-			 (json_int_t)counts.user_dropped, "waiting",
-			 (json_int_t)counts.waiting, "max_length",
+			 (json_int_t)counts->dropped, "user_dropped",
+			 (json_int_t)counts->user_dropped, "waiting",
+			 (json_int_t)counts->waiting, "max_length",
 			 (json_int_t)d->conf->queue.max_length);
 }
 
 static json_t *queues(const struct daemon *d)
 {
+	struct queue_counts counts[CONF_MAX_QUEUES];
 	json_t *list = json_array();
 
+	daemon_read_queues(d, counts);
 	for (unsigned int i = 0; i < d->queue_count; i++)
-		json_array_append_new(list, queue_status(d, &d->queues[i]));
+		json_array_append_new(
+			list, queue_status(d, &d->queues[i], &counts[i]));
 	return list;
 }
 

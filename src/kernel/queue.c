@@ -3,12 +3,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <libnetfilter_queue/libnetfilter_queue.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_queue.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* A packet of full size with the attributes around it */
 #define IN_SIZE ((size_t)0xffff + 4096)
@@ -215,22 +217,23 @@ int queue_run(struct queue *queue, queue_decide_t *decide, void *arg)
 	return err ? err : batch.taken;
 }
 
-int queue_read_counts(uint16_t number, struct queue_counts *counts)
+unsigned int queue_read_counts(unsigned int first, unsigned int count,
+			       struct queue_counts *counts)
 {
 	FILE *f = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
-	unsigned int queue;
-	int err = -ENOENT;
+	unsigned int queue, found = 0;
+	struct queue_counts c;
 
+	memset(counts, 0, count * sizeof(*counts));
 	if (!f)
-		return -errno;
-	while (fscanf(f, "%u %*u %u %*u %*u %lu %lu %*u %*u", &queue,
-		      &counts->waiting, &counts->dropped,
-		      &counts->user_dropped) == 4) {
-		if (queue == number) {
-			err = 0;
-			break;
-		}
+		return 0;
+	while (fscanf(f, "%u %*u %u %*u %*u %" SCNu64 " %" SCNu64 " %*u %*u",
+		      &queue, &c.waiting, &c.dropped, &c.user_dropped) == 4) {
+		if (queue < first || queue - first >= count)
+			continue;
+		counts[queue - first] = c;
+		found++;
 	}
 	fclose(f);
-	return err;
+	return found;
 }

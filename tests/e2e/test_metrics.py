@@ -197,6 +197,25 @@ def test_many_scrapes_at_once(daemon, metrics, line):
     assert daemon.stats()["rewritten"] >= 51
 
 
+@pytest.mark.timing
+@pytest.mark.config(metrics__listen=PORT, queue__count=256,
+                    queue__number=1000)
+def test_many_queues(daemon, metrics, line):
+    """Packets wait while the page is made: some microseconds for a queue."""
+    line.register()
+    samples = metrics.samples()
+    queues = daemon.status()["queues"]
+    assert [queue["number"] for queue in queues] == list(range(1000, 1256))
+    assert sum(queue["packets"] for queue in queues) == 2
+    for queue in queues:
+        label = (("queue", str(queue["number"])),)
+        assert samples["sipalgd_queue_packets_total", label] == queue["packets"]
+    begun = daemon.cpu_ns()
+    for _ in range(20):
+        metrics.ask()
+    assert (daemon.cpu_ns() - begun) / 20 < 5e6
+
+
 @page
 def test_reload(daemon, metrics, own):
     """To another port, to one that is taken (the old one stays), and off."""
