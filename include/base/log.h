@@ -27,9 +27,16 @@ void log_set_level(enum log_level level);
 /** log_is_shown() - Lines of @level are */
 bool log_is_shown(enum log_level level);
 
-/** log_at() - One line to stderr; no newline in @fmt */
+/**
+ * log_at() - One line to stderr; no newline in @fmt
+ *
+ * Never waits: a line that has no room is lost, and counted in a later one.
+ */
 void log_at(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
+
+/** log_text() - Some lines as they are, with their ends; the same applies */
+void log_text(const char *text);
 
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)

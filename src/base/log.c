@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define LINE_MAX_LEN 1024
 #define LINES_PER_SECOND 10
 
 static enum log_level shown = LOG_LEVEL_INFO;
+/* Lines that stderr had no room for */
+static unsigned long lost;
 
 void log_set_level(enum log_level level)
 {
@@ -19,6 +23,41 @@ void log_set_level(enum log_level level)
 bool log_is_shown(enum log_level level)
 {
 	return level <= shown;
+}
+
+/* Packets do not wait for whoever reads the log, or does not. Where there is
+ * room at all, there is some for more than a line: a page in pipe(7), three
+ * quarters of the buffer in unix(7)
+ */
+static bool has_room(void)
+{
+	struct pollfd pollfd = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&pollfd, 1, 0) != 0;
+}
+
+/* One write a line: lines of several processes do not mix */
+static void put(const char *text, size_t len)
+{
+	if (!has_room() || write(STDERR_FILENO, text, len) < 0)
+		lost++;
+}
+
+static void tell_lost(void)
+{
+	unsigned long lines = lost;
+
+	if (!lines || !has_room())
+		return;
+	lost = 0;
+	log_at(LOG_LEVEL_WARNING,
+	       "%lu lines were lost: whoever reads them did not", lines);
+}
+
+void log_text(const char *text)
+{
+	tell_lost();
+	put(text, strlen(text));
 }
 
 void log_at(enum log_level level, const char *fmt, ...)
@@ -36,6 +75,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 
 	if (!log_is_shown(level))
 		return;
+	tell_lost();
 	if (getenv("JOURNAL_STREAM"))
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
 	else
@@ -46,9 +86,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	va_end(ap);
 	n = strlen(line);
 	line[n++] = '\n';
-	/* One write a line: lines of several processes do not mix */
-	if (write(STDERR_FILENO, line, n) < 0)
-		return;
+	put(line, n);
 }
 
 bool log_allow(struct log_limit *limit, uint64_t now_ms)

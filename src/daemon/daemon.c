@@ -136,7 +136,7 @@ static int load_conf(const struct daemon *d, struct conf *conf, char **said)
 	if (report)
 		fclose(report);
 	if (*said)
-		fputs(*said, stderr);
+		log_text(*said);
 	return err;
 }
 

@@ -3,10 +3,13 @@
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define SD_JOURNAL_SUPPRESS_LOCATION
@@ -205,6 +208,28 @@ static int send_to_journal(const struct record *r, const char *line)
 	return sd_journal_sendv(iov, count);
 }
 
+/* sd_journal_sendv() would wait for a journal that hangs, and packets with it.
+ * poll(2) knows how full the other end of a datagram socket is
+ */
+static bool journal_takes(void)
+{
+	static const struct sockaddr_un journal = {
+		.sun_family = AF_UNIX,
+		.sun_path = "/run/systemd/journal/socket",
+	};
+	struct pollfd pollfd = { .events = POLLOUT };
+	bool takes = true;
+
+	pollfd.fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (pollfd.fd < 0)
+		return false;
+	if (!connect(pollfd.fd, (const struct sockaddr *)&journal,
+		     sizeof(journal)))
+		takes = poll(&pollfd, 1, 0) != 0;
+	close(pollfd.fd);
+	return takes;
+}
+
 static void record_write(const struct record *r)
 {
 	char line[RECORD_LINE];
@@ -212,7 +237,8 @@ static void record_write(const struct record *r)
 	if (!log_is_shown(LOG_LEVEL_INFO))
 		return;
 	record_format(r, line);
-	if (!stderr_is_journal() || send_to_journal(r, line))
+	if (!stderr_is_journal() || !journal_takes() ||
+	    send_to_journal(r, line))
 		log_info("%s", line);
 }
 

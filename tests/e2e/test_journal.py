@@ -177,3 +177,26 @@ def test_journal_goes(daemon, journal, line):
     line.register(expires=0)
     line.register()
     assert daemon.alive() and daemon.status()["registrations"] == 1
+
+
+@pytest.mark.config(log__level="info")
+def test_journal_hangs(daemon, journal, line):
+    """SIP does not wait for it. It finds all the lines when it is back: the
+    first as records, those that had no room there as what stderr had."""
+    line.register()
+    journal.process.send_signal(signal.SIGSTOP)
+    try:
+        for _ in range(600):
+            line.register(expires=0)
+            line.register()
+    finally:
+        journal.process.send_signal(signal.SIGCONT)
+    end = time.monotonic() + WAIT_S
+    while True:
+        found = [entry["_TRANSPORT"] for entry in journal.read(
+            f"_PID={daemon.pid}")
+            if entry["MESSAGE"].startswith("event=registration ")]
+        if len(found) == 600 or time.monotonic() > end:
+            break
+        time.sleep(0.2)
+    assert len(found) == 600 and set(found) == {"journal", "stdout"}

@@ -66,6 +66,38 @@ static void test_levels(void **state)
 	assert_string_equal(captured(), "sipalgd: debug: d\n");
 }
 
+/* Whoever should read hangs: lines are lost, and counted, but nobody waits */
+static void test_nobody_reads(void **state)
+{
+	static char got[1 << 20];
+	size_t len = 0, lines = 0;
+	ssize_t n;
+
+	(void)state;
+	for (int i = 0; i < 10000; i++)
+		log_info("%04d a line of the usual length, or so", i);
+	log_text("and some text\n");
+	for (int i = 0; i < 2; i++) {
+		n = read(pipe_fd[0], got + len, sizeof(got) - 1 - len);
+		assert_true(n > 0);
+		len += (size_t)n;
+		log_info("there is room again");
+	}
+	got[len] = '\0';
+	for (const char *c = got; (c = strchr(c, '\n')); c++)
+		lines++;
+	snprintf(shown, sizeof(shown),
+		 "\nsipalgd: warning: %zu lines were lost: whoever reads them "
+		 "did not\n"
+		 "sipalgd: there is room again\n",
+		 10000 + 1 - (lines - 2));
+	assert_non_null(strstr(got, shown));
+	assert_null(strstr(got, "some text"));
+	log_text("and some text\n");
+	assert_string_equal(captured(), "sipalgd: there is room again\n"
+					"and some text\n");
+}
+
 static void test_journal_priority(void **state)
 {
 	(void)state;
@@ -132,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		CAPTURED(test_levels),
+		CAPTURED(test_nobody_reads),
 		CAPTURED(test_journal_priority),
 		CAPTURED(test_long_line_is_cut),
 		CAPTURED(test_allow),
