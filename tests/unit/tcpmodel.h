@@ -14,6 +14,7 @@
 #include <netinet/ip.h>
 #include <stdarg.h>
 
+#include "tcp/image.h"
 #include "tcp/stream.h"
 #include "tcpend.h"
 
@@ -83,6 +84,7 @@ struct parcel {
  * @dry_at, @wet_at: After so many packets the gateway becomes dry, and not
  * @adopt_at:	The gateway is not there before so many packets
  * @wild_pm:	Packets of any kind thrown in
+ * @move_pm:	Before so many of 1000 packets, another program goes on with it
  * @plain_at:	Reading is ended by order
  * @abort_at, @dying: The end @dying resets the connection; -1: the gateway
  * @narrow:	Our own packets do not get through but in small pieces
@@ -93,6 +95,7 @@ struct parcel {
  */
 struct plan {
 	uint32_t loss_pm, twice_pm, late_pm, delay_us, losses, row, wild_pm;
+	uint32_t move_pm;
 	uint32_t safe;
 	uint32_t dry_at, wet_at, adopt_at, plain_at, abort_at;
 	int dying;
@@ -718,6 +721,21 @@ static inline void model_kill(struct model *m, struct end *e)
 	model_emit(m, e, &seg);
 }
 
+/* Another program goes on with the stream */
+static inline void model_move(struct model *m)
+{
+	struct stream_image image;
+	struct stream moved;
+
+	if (m->stream.closed)
+		return;
+	stream_image_take(&m->stream, &image);
+	if (stream_image_restore(&moved, &image, &m->memory, m->env.now_ms))
+		model_fail(m, "what was taken cannot be restored");
+	stream_free(&m->stream, &m->memory);
+	m->stream = moved;
+}
+
 /* Modes that change with time */
 static inline void model_modes(struct model *m)
 {
@@ -736,6 +754,8 @@ static inline void model_modes(struct model *m)
 	}
 	if (m->steps % 64 == 0)
 		stream_rest(&m->stream, &m->memory);
+	if (p->move_pm && chance(&m->choice, p->move_pm))
+		model_move(m);
 
 	m->env.dry = m->steps >= p->dry_at && m->steps < p->wet_at;
 	if (!m->present && m->steps >= p->adopt_at) {

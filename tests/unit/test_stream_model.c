@@ -196,6 +196,14 @@ static void arrange_poor(struct model *m)
 	m->plan.limit = choose(&m->choice, 100000);
 }
 
+/* Programs come and go */
+static void arrange_moved(struct model *m)
+{
+	arrange_random(m);
+	m->plan.name = "moved";
+	m->plan.move_pm = ONE_OF(&m->choice, 2, 20, 200, 1000);
+}
+
 static void arrange_wild(struct model *m)
 {
 	arrange_random(m);
@@ -230,6 +238,10 @@ static void arrange(struct model *m)
 		break;
 	case 9:
 		arrange_killed(m);
+		break;
+	case 10:
+	case 11:
+		arrange_moved(m);
 		break;
 	default:
 		arrange_random(m);
