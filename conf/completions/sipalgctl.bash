@@ -7,6 +7,15 @@ _sipalgctl_help() { # PROGRAM COMMAND
 	"$1" --help 2>/dev/null | sed -n "s/^  \($2\) /\1 /p"
 }
 
+# "[ip4|ip6|remove]" of an argument; or what a filter may begin with
+_sipalgctl_more() { # PROGRAM COMMAND ARGUMENT
+	case $3 in *[!a-z]*) return ;; esac
+	"$1" "$2" --help 2>/dev/null | sed -n "s/^$3 \(\[[^]]*\]\).*/\1/p"
+}
+_sipalgctl_filters() { # PROGRAM COMMAND
+	"$1" "$2" --help 2>/dev/null | sed -n 's/^  \([a-z-]*=\)[A-Z].*/\1/p'
+}
+
 # Call-IDs of calls there are
 _sipalgctl_calls() { # PROGRAM [OPTION]...
 	"$@" --json calls 2>/dev/null |
@@ -17,7 +26,8 @@ _sipalgctl() {
 	# By blanks alone: ":" and "@" are part of a Call-ID
 	local line=${COMP_LINE:0:COMP_POINT} program=$1
 	local -a words socket=()
-	local word cur command="" argument="" skip="" arguments
+	local -a given=()
+	local word cur command="" skip="" arguments
 	read -ra words <<<"$line"
 	[[ $line == *" " ]] && words+=("")
 	cur=${words[-1]}
@@ -28,7 +38,7 @@ _sipalgctl() {
 		elif [[ $word == --socket ]]; then
 			skip=1
 		elif [[ $word != -* && $command ]]; then
-			argument=$word
+			given+=("$word")
 		elif [[ $word != -* ]]; then
 			command=$word
 		fi
@@ -43,21 +53,31 @@ _sipalgctl() {
 		mapfile -t COMPREPLY < <(compgen -W "$(
 			_sipalgctl_help "$program" "[a-z]*" | cut -d' ' -f1
 		)" -- "$cur")
-	elif [[ ! $argument ]]; then
+	else
 		arguments=$(_sipalgctl_help "$program" "$command" |
 			sed "s/^$command //; s/  .*//")
-		case $arguments in
-		*CALL-ID*)
+		((${#given[@]} != 1)) || [[ $arguments == *FILTER* ]] ||
+			arguments=$(_sipalgctl_more "$program" "$command" \
+				"${given[0]}")
+		case ${#given[@]}$arguments in
+		0*CALL-ID*)
 			mapfile -t COMPREPLY < <(compgen -W "$(_sipalgctl_calls \
 				"$program" "${socket[@]}")" -- "$cur")
 			;;
-		*FILE*)
+		0*FILE*)
 			mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 			;;
-		"["[a-z]*"|"*"]")
+		[01]"["[a-z]*"|"*"]")
 			mapfile -t COMPREPLY < <(compgen -W \
 				"$(tr -d '[]' <<<"$arguments" | tr '|' ' ')" \
 				-- "$cur")
+			;;
+		*FILTER*)
+			mapfile -t COMPREPLY < <(compgen -W "$(
+				_sipalgctl_filters "$program" "$command"
+			)" -- "$cur")
+			# Its value follows
+			compopt -o nospace 2>/dev/null
 			;;
 		esac
 	fi

@@ -37,6 +37,22 @@ same "bash: modes" "$(words active observe bypass)" \
 same "bash: a mode begun" "observe" "$(offered "sipalgctl --json mode o")"
 same "bash: rules" "$(words print apply remove)" "$(offered "sipalgctl rules ")"
 same "bash: no second argument" "" "$(offered "sipalgctl rules apply ")"
+same "bash: a second argument" "$(words ip4 ip6 remove)" \
+	"$(offered "sipalgctl --json rules print ")"
+same "bash: nothing behind a file, and no complaint" "" \
+	"$(offered "sipalgctl doctor /etc/a.conf " 2>&1)"
+same "bash: no third" "" "$(offered "sipalgctl rules print ip4 ")"
+filters=$(words phone= peer= number= call-id= method=)
+same "bash: filters" "$filters" "$(offered "sipalgctl trace ")"
+same "bash: one more filter" "$filters" \
+	"$(offered "sipalgctl trace phone=192.0.2.1 method=BYE ")"
+same "bash: a filter begun" "$(words phone= peer=)" \
+	"$(offered "sipalgctl trace p")"
+same "bash: its value is not known" "" "$(offered "sipalgctl trace phone=1")"
+same "bash: a file to capture to" "$source_dir/sipalgctl.bash" \
+	"$(offered "sipalgctl capture $source_dir/s")"
+same "bash: filters behind the file" "$filters" \
+	"$(offered "sipalgctl capture x.pcapng ")"
 same "bash: nothing to add" "" "$(offered "sipalgctl status ")"
 same "bash: an option" "--json" "$(offered "sipalgctl --j")"
 same "bash: a socket" "$source_dir/sipalgctl.bash" \
@@ -70,6 +86,10 @@ if command -v zsh >/dev/null; then
 		"$(in_zsh _sipalgctl_commands "$program" | grep '^mode:')"
 	same "zsh: arguments" "[active|observe|bypass]" \
 		"$(in_zsh _sipalgctl_arguments "$program" mode)"
+	same "zsh: a second argument" "[ip4|ip6|remove]" \
+		"$(in_zsh _sipalgctl_more "$program" rules print)"
+	same "zsh: filters" "$filters" \
+		"$(in_zsh _sipalgctl_filters "$program" capture | sort)"
 	same "zsh: no arguments" "" \
 		"$(in_zsh _sipalgctl_arguments "$program" status)"
 else
