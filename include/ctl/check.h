@@ -35,16 +35,18 @@ struct check_link {
 };
 
 /** struct check_tables - Rules of one family
- * @set:	One a tool: nft's and the old tables are two worlds
+ * @set:	One a tool: nft's and the old tables are two worlds. First that of
+ *		the tool which "iptables" is here
  * @wanted:	What sipalgd says they should be, for iptables-restore; NULL if
  *		that is not known
  * @in_use:	Inside and outside have addresses of this family
+ * @no_tool:	There is no iptables
  */
 struct check_tables {
 	struct ruleset set[2];
 	unsigned int sets;
 	char *wanted;
-	bool in_use;
+	bool in_use, no_tool;
 };
 
 struct check;
@@ -53,6 +55,7 @@ struct check;
  * struct doctor - At work
  * @check:	The one that runs: its code and severity are those of findings
  * @daemon:	What the daemon answered; NULL if there is none
+ * @hangs:	It is there, and does not answer
  * @conf:	The configuration in force, else that of the file; NULL if none
  *		could be read
  * @conf_path:	Its file
@@ -62,6 +65,7 @@ struct doctor {
 	const struct ctl *ctl;
 	const struct check *check;
 	json_t *findings, *daemon;
+	bool hangs;
 	struct conf *conf;
 	const char *conf_path;
 	struct check_link link[CHECK_MAX_LINKS];
@@ -103,6 +107,10 @@ const char *check_own_command(const struct doctor *d, char *buf, size_t cap,
 
 /** check_service() - "systemctl @verb sipalgd", or what does it here */
 const char *check_service(char *buf, size_t cap, const char *verb);
+
+/** check_install() - "apt-get install @package", or as it is said here; returns
+ * @buf */
+const char *check_install(char *buf, size_t cap, const char *package);
 
 /**
  * check_setting() - Commands that set a key of the configuration file, and have

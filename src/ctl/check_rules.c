@@ -97,7 +97,7 @@ static bool has_ours(const struct ruleset *set)
 static bool expect(const struct ruleset *set, const char *wanted,
 		   struct ruleset *expected)
 {
-	static const char script[] = "\"$0-restore\" -w --noflush && "
+	static const char script[] = "\"$0-restore\" -w 5 --noflush && "
 				     "exec \"$0-save\"";
 	const char *const argv[] = { "sh", "-c", script, set->tool, NULL };
 	const struct program load = { argv, wanted, true };
@@ -186,21 +186,99 @@ static void missing_in(struct doctor *d, enum check_family family,
 	}
 }
 
+/* ---- ours, written for nft by hand ---- */
+
+static bool is_our_queue(const struct conf *conf, const char *numbers)
+{
+	unsigned int first, last;
+	int n = sscanf(numbers, "%u%*[:-]%u", &first, &last);
+
+	if (n < 1)
+		return false;
+	if (n < 2)
+		last = first;
+	return first < conf->queue.number + conf->queue.count &&
+	       last >= conf->queue.number;
+}
+
+static bool nft_queues(const struct conf *conf, const struct nftrule *rule)
+{
+	static const char *const forms[] = { "queue num ", "queue to ",
+					     "queue flags bypass to " };
+
+	for (size_t i = 0; i < COUNT(forms); i++) {
+		const char *at = strstr(rule->text, forms[i]);
+
+		if (at && is_our_queue(conf, at + strlen(forms[i])))
+			return true;
+	}
+	return false;
+}
+
+static bool family_has_ours(const struct check_tables *tables)
+{
+	bool found = false;
+
+	for (unsigned int i = 0; i < tables->sets; i++)
+		found |= has_ours(&tables->set[i]);
+	return found;
+}
+
+/* Where there are none of ours somebody may have translated them: those that
+ * bring a port of SIP to our queue
+ */
+static bool is_own_nft(const struct doctor *d, const struct nftrule *rule)
+{
+	const struct ports *sip = &d->conf->sip.ports;
+	struct ports ports;
+
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		if (family_has_ours(&d->tables[f]))
+			return false;
+	}
+	return nft_queues(d->conf, rule) &&
+	       ((nftrule_ports(rule, "dport", &ports) &&
+		 ports_overlap(&ports, sip)) ||
+		(nftrule_ports(rule, "sport", &ports) &&
+		 ports_overlap(&ports, sip)));
+}
+
+static const struct nftrule *find_own_nft(const struct doctor *d)
+{
+	for (size_t i = 0; i < d->nft.rules; i++) {
+		if (is_own_nft(d, &d->nft.rule[i]))
+			return &d->nft.rule[i];
+	}
+	return NULL;
+}
+
 void check_rules_missing(struct doctor *d)
 {
-	text fix;
+	const struct nftrule *own = find_own_nft(d);
+	text fix, apply;
 
-	check_own_command(d, fix, sizeof(fix), "rules apply");
+	if (own)
+		check_unknown(d, "sipalgd --print-rules",
+			      "rules of nftables (%s %s %s) bring SIP to the "
+			      "daemon: whether they are those that it needs is "
+			      "not known",
+			      own->family, own->table, own->chain);
+	check_own_command(d, apply, sizeof(apply), "rules apply");
 	for (int f = 0; f < CHECK_FAMILIES; f++) {
 		const struct check_tables *tables = &d->tables[f];
-		bool found = false;
 
-		for (unsigned int i = 0; i < tables->sets; i++)
-			found |= has_ours(&tables->set[i]);
-		if (!found && tables->sets && tables->in_use)
-			check_found(d, fix,
-				    "%s: no rule brings SIP to the daemon",
-				    family_name[f]);
+		if (own || family_has_ours(tables) || !tables->in_use ||
+		    (!tables->sets && !tables->no_tool))
+			continue;
+		fix[0] = '\0';
+		if (tables->no_tool)
+			check_install(fix, sizeof(fix), "iptables && ");
+		strncat(fix, apply, sizeof(fix) - strlen(fix) - 1);
+		check_found(d, fix, "%s: no rule brings SIP to the daemon%s",
+			    family_name[f],
+			    tables->no_tool ? ", and there is no iptables to "
+					      "make one"
+					    : "");
 	}
 	each_ours(d, missing_in);
 }
@@ -299,7 +377,9 @@ static void remove_command(char *buf, size_t cap, const struct ruleset *set)
 		 set->tool, set->tool);
 }
 
-/* nft's and the old tables are both asked */
+/* nft's and the old tables are both asked; those that the service cares for
+ * stay
+ */
 void check_rules_doubled(struct doctor *d)
 {
 	text fix;
@@ -577,19 +657,6 @@ void check_notrack(struct doctor *d)
 
 /* ---- others at our queue ---- */
 
-static bool is_our_queue(const struct conf *conf, const char *numbers)
-{
-	unsigned int first, last;
-	int n = sscanf(numbers, "%u%*[:-]%u", &first, &last);
-
-	if (n < 1)
-		return false;
-	if (n < 2)
-		last = first;
-	return first < conf->queue.number + conf->queue.count &&
-	       last >= conf->queue.number;
-}
-
 static void shared_rule(struct doctor *d, const struct ruleset *set,
 			const struct rule *rule)
 {
@@ -610,22 +677,15 @@ static void shared_rule(struct doctor *d, const struct ruleset *set,
 
 static void shared_nft(struct doctor *d, const struct nftrule *rule)
 {
-	static const char *const forms[] = { "queue num ", "queue to ",
-					     "queue flags bypass to " };
 	text fix;
 
-	for (size_t i = 0; i < COUNT(forms); i++) {
-		const char *at = strstr(rule->text, forms[i]);
-
-		if (!at || !is_our_queue(d->conf, at + strlen(forms[i])))
-			continue;
-		nft_delete(fix, sizeof(fix), rule);
-		check_found(d, fix,
-			    "a rule of somebody else (nft, %s %s %s) uses our "
-			    "queue: %s",
-			    rule->family, rule->table, rule->chain, rule->text);
+	if (!nft_queues(d->conf, rule) || is_own_nft(d, rule))
 		return;
-	}
+	nft_delete(fix, sizeof(fix), rule);
+	check_found(d, fix,
+		    "a rule of somebody else (nft, %s %s %s) uses our queue: "
+		    "%s",
+		    rule->family, rule->table, rule->chain, rule->text);
 }
 
 void check_queue_shared(struct doctor *d)
@@ -735,7 +795,7 @@ static void offload_fix(char *buf, size_t cap, const char *otherwise)
 {
 	if (!access("/sbin/fw4", X_OK) || !access("/sbin/fw3", X_OK))
 		snprintf(buf, cap,
-			 "uci set firewall.@defaults[0].flow_offloading=0 && "
+			 "uci set 'firewall.@defaults[0].flow_offloading=0' && "
 			 "uci commit firewall && /etc/init.d/firewall restart");
 	else
 		snprintf(buf, cap, "%s", otherwise);

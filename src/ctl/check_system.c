@@ -11,9 +11,11 @@
 #include "ctl/program.h"
 
 /* Of 6to4 relays, which are no more (RFC 7526): only a default route leads
- * there
+ * there. A route by several uplinks chooses one for each destination: many are
+ * asked for
  */
-#define SOMEWHERE "192.88.99.1"
+#define SOMEWHERE "192.88.99.%d"
+#define SOMEWHERES 16
 /* The kernel's defaults are 30 and 120 (180 before 4.17). An INVITE is repeated
  * after up to 16 s (RFC 3261 17.1.1.2), phones send keep-alives every 25 to 30
  * s
@@ -31,8 +33,14 @@ void check_daemon(struct doctor *d)
 {
 	text fix;
 
+	if (d->hangs)
+		check_found(d, check_service(fix, sizeof(fix), "restart"),
+			    "the daemon at %s does not answer: packets wait in "
+			    "its queue until that is full",
+			    d->ctl->socket);
 	/* Who may not ask has been told so */
-	if (!d->daemon && (!access(d->ctl->socket, W_OK) || errno != EACCES))
+	else if (!d->daemon &&
+		 (!access(d->ctl->socket, W_OK) || errno != EACCES))
 		check_found(d, check_service(fix, sizeof(fix), "start"),
 			    "no daemon answers at %s: SIP passes untouched",
 			    d->ctl->socket);
@@ -149,7 +157,7 @@ void check_queue_taken(struct doctor *d)
 	long owner;
 	text fix;
 
-	while (f && !d->daemon &&
+	while (f && !d->daemon && !d->hangs &&
 	       fscanf(f, "%u %ld %*[^\n]", &number, &owner) == 2) {
 		if (number < d->conf->queue.number ||
 		    number >= d->conf->queue.number + d->conf->queue.count)
@@ -268,9 +276,13 @@ static const char *value_of(char *buf, size_t cap, const char *line,
 	return buf;
 }
 
-/* A default route: in any table */
+/**
+ * struct uplink - A default route, in any table
+ * @shares:	One of several ways that a route has
+ */
 struct uplink {
 	char dev[IF_NAMESIZE], via[64], table[32];
+	bool shares;
 };
 
 #define MAX_UPLINKS 32
@@ -280,16 +292,23 @@ static unsigned int read_uplinks(struct uplink *uplink)
 	static const char *const argv[] = { "ip",    "-4",  "route", "show",
 					    "table", "all", NULL };
 	char *routes = ask_ip(argv), *rest = routes, *line;
+	char table[sizeof(uplink->table)];
 	unsigned int count = 0;
+	bool is_default = false;
 
 	while (routes && count < MAX_UPLINKS && (line = strsep(&rest, "\n"))) {
 		struct uplink *u = &uplink[count];
 
-		if (strncmp(line, "default ", 8) != 0)
+		u->shares = !strncmp(line, "\tnexthop ", 9);
+		if (!u->shares) {
+			is_default = !strncmp(line, "default ", 8);
+			value_of(table, sizeof(table), line, "table");
+		}
+		if (!is_default)
 			continue;
 		value_of(u->dev, sizeof(u->dev), line, "dev");
 		value_of(u->via, sizeof(u->via), line, "via");
-		value_of(u->table, sizeof(u->table), line, "table");
+		memcpy(u->table, table, sizeof(u->table));
 		count += u->dev[0] != '\0';
 	}
 	free(routes);
@@ -397,15 +416,16 @@ static bool has_choice(const struct doctor *d, const struct uplink *uplink,
 	return false;
 }
 
-/* Whether what has the source address of @l leaves by it */
-static bool leaves_by(const struct check_link *l, const char *mark)
+/* Whether what has the source address of @l leaves by it for @to */
+static bool leaves_by(const struct check_link *l, const char *to,
+		      const char *mark)
 {
 	char from[ADDR_TEXT_MAX], dev[IF_NAMESIZE], *answer;
-	const char *const argv[] = { "ip",	"-4",
-				     "route",	"get",
-				     SOMEWHERE, "from",
-				     from,	mark ? "mark" : NULL,
-				     mark,	NULL };
+	const char *const argv[] = { "ip",    "-4",
+				     "route", "get",
+				     to,      "from",
+				     from,    mark ? "mark" : NULL,
+				     mark,    NULL };
 	bool leaves;
 
 	addr_format(&l->addr[CHECK_IP4], from);
@@ -413,6 +433,18 @@ static bool leaves_by(const struct check_link *l, const char *mark)
 	leaves = !answer ||
 		 !strcmp(value_of(dev, sizeof(dev), answer, "dev"), l->name);
 	free(answer);
+	return leaves;
+}
+
+static bool always_leaves_by(const struct check_link *l, const char *mark)
+{
+	char to[ADDR_TEXT_MAX];
+	bool leaves = true;
+
+	for (int i = 1; leaves && i <= SOMEWHERES; i++) {
+		snprintf(to, sizeof(to), SOMEWHERE, i);
+		leaves = leaves_by(l, to, mark);
+	}
 	return leaves;
 }
 
@@ -446,12 +478,14 @@ static void rp_filter_of(struct doctor *d, const struct check_link *l,
 	char name[128];
 	text fix;
 
-	(void)u;
+	/* A route by several ways is the right one for each of them */
+	if (u->shares)
+		return;
 	snprintf(name, sizeof(name), "net/ipv4/conf/%s/rp_filter", l->name);
 	check_sysctl("net/ipv4/conf/all/rp_filter", &all);
 	check_sysctl(name, &own);
 	/* The kernel takes the greater: 0 off, 1 strict, 2 loose */
-	if ((all > own ? all : own) != 1 || leaves_by(l, NULL))
+	if ((all > own ? all : own) != 1 || always_leaves_by(l, NULL))
 		return;
 	snprintf(fix, sizeof(fix), "sysctl -w %s=2", name);
 	check_found(d, fix,
@@ -473,7 +507,7 @@ static void own_route_of(struct doctor *d, const struct check_link *l,
 	text fix;
 	int len = 0;
 
-	if (leaves_by(l, MARK_OWN))
+	if (always_leaves_by(l, MARK_OWN))
 		return;
 	addr_format(&l->addr[CHECK_IP4], from);
 	if (!of_its_own)

@@ -181,6 +181,24 @@ const char *check_service(char *buf, size_t cap, const char *verb)
 	return buf;
 }
 
+const char *check_install(char *buf, size_t cap, const char *package)
+{
+	static const char *const tools[][2] = {
+		{ "apt-get", "install" }, { "dnf", "install" },
+		{ "zypper", "install" },  { "opkg", "install" },
+		{ "apk", "add" },	  { "pacman", "-S" },
+	};
+	size_t i = 0;
+
+	while (i + 1 < sizeof(tools) / sizeof(tools[0]) &&
+	       !program_exists(tools[i][0]))
+		i++;
+	if (!program_exists(tools[i][0]))
+		i = 0;
+	snprintf(buf, cap, "%s %s %s", tools[i][0], tools[i][1], package);
+	return buf;
+}
+
 /* Whether the file gives the key a value; read as simply as sed does */
 static bool is_set(const char *path, const char *section, const char *key)
 {
@@ -220,7 +238,8 @@ const char *check_setting(const struct doctor *d, char *buf, size_t cap,
 			 "|%s = %s|I' %s && %s",
 			 section, name, name, value, path, then);
 	else
-		snprintf(buf, cap, "printf '[%s]\\n%s = %s\\n' >>%s && %s",
+		/* The file's last line may have no end */
+		snprintf(buf, cap, "printf '\\n[%s]\\n%s = %s\\n' >>%s && %s",
 			 section, name, value, path, then);
 	return buf;
 }
@@ -315,12 +334,14 @@ static void ask_wanted_rules(struct doctor *d)
 
 static void ask_daemon(struct doctor *d, const char *path)
 {
-	if (!access(d->ctl->socket, W_OK))
-		ctl_ask(d->ctl, json_pack("{s:s}", "command", "doctor"),
-			&d->daemon);
-	d->conf_path = path ? path : answer_text(d, "config_file");
+	if (!access(d->ctl->socket, W_OK) &&
+	    ctl_ask(d->ctl, json_pack("{s:s}", "command", "doctor"),
+		    &d->daemon) == CTL_NO_DAEMON)
+		d->hangs = ctl_is_there(d->ctl);
+	/* The daemon's own is the one that counts */
+	d->conf_path = answer_text(d, "config_file");
 	if (!d->conf_path)
-		d->conf_path = DEFAULT_CONF;
+		d->conf_path = path ? path : DEFAULT_CONF;
 	if (answer_text(d, "config"))
 		d->conf = load_text(answer_text(d, "config"));
 	else
@@ -442,7 +463,19 @@ static int read_tool(struct check_tables *tables, const char *tool)
 	return err;
 }
 
-/* Those of iptables-nft are in nft's list too */
+static bool has_rules_of(const struct ruleset *set, const struct nftrule *rule)
+{
+	for (size_t i = 0; i < set->rules; i++) {
+		if (!strcmp(set->rule[i].table, rule->table) &&
+		    !strcmp(set->rule[i].chain, rule->chain))
+			return true;
+	}
+	return false;
+}
+
+/* Those of iptables-nft are in nft's list too. Of a chain of nft's own that has
+ * the name of one of its own it lists no rules, and the old tables are others
+ */
 static bool is_seen_already(const struct doctor *d, const struct nftrule *rule)
 {
 	static const char *const family[] = { "ip", "ip6" };
@@ -452,8 +485,8 @@ static bool is_seen_already(const struct doctor *d, const struct nftrule *rule)
 
 		for (unsigned int i = 0; i < tables->sets; i++) {
 			if (!strcmp(rule->family, family[f]) &&
-			    ruleset_has_chain(&tables->set[i], rule->table,
-					      rule->chain))
+			    !strstr(tables->set[i].tool, "legacy") &&
+			    has_rules_of(&tables->set[i], rule))
 				return true;
 		}
 	}
@@ -466,7 +499,7 @@ static int read_nft(struct doctor *d)
 					    NULL };
 	const struct program list = { .argv = argv };
 	char *listed = NULL;
-	int err = program_run(&list, &listed);
+	int err = program_exists("nft") ? program_run(&list, &listed) : -ENOENT;
 	size_t kept = 0;
 
 	if (!err)
@@ -491,8 +524,7 @@ static void cannot_read(struct doctor *d, const char *what, int err,
 	char fix[128];
 
 	if (err == -ENOENT) {
-		snprintf(fix, sizeof(fix), "apt-get install %s", package);
-		check_found(d, fix,
+		check_found(d, check_install(fix, sizeof(fix), package),
 			    "%s is not installed: its rules were not looked at",
 			    what);
 	} else {
@@ -503,29 +535,66 @@ static void cannot_read(struct doctor *d, const char *what, int err,
 	}
 }
 
+/* "iptables" is the one of the old tables: it names no other since 1.8 */
+static bool is_legacy(const char *tool)
+{
+	const char *const argv[] = { tool, "-V", NULL };
+	const struct program version = { .argv = argv };
+	char *said = NULL;
+	bool legacy =
+		!program_run(&version, &said) && !strstr(said, "nf_tables");
+
+	free(said);
+	return legacy;
+}
+
+/* First those of the tool that is used when "iptables" is said: fixes use it,
+ * as the service does
+ */
+static void read_family(struct doctor *d, enum check_family family)
+{
+	struct check_tables *tables = &d->tables[family];
+	const char *const *tool = tool_names[family];
+	bool legacy = is_legacy(tool[2]), found = false;
+	int err;
+
+	for (int i = 0; i < 2; i++) {
+		const char *name = tool[legacy ? 1 - i : i];
+
+		err = read_tool(tables, name);
+		found |= err != -ENOENT;
+		if (err && err != -ENOENT)
+			cannot_read(d, name, err, "iptables");
+	}
+	if (found)
+		return;
+	err = read_tool(tables, tool[2]);
+	tables->no_tool = err == -ENOENT;
+	if (err && (err != -ENOENT || tables->in_use))
+		cannot_read(d, tool[2], err, "iptables");
+}
+
+/* Other programs bring rules of nftables too: firewalld, Docker */
+static bool is_nft_in_use(const struct doctor *d)
+{
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++) {
+			if (strstr(d->tables[f].set[i].tool, "-nft"))
+				return true;
+		}
+	}
+	return false;
+}
+
 /* Reads all rules, and says which it could not */
 void check_readable(struct doctor *d)
 {
 	int err;
 
-	for (int f = 0; f < CHECK_FAMILIES; f++) {
-		const char *const *tool = tool_names[f];
-		int nft = read_tool(&d->tables[f], tool[0]);
-		int legacy = read_tool(&d->tables[f], tool[1]);
-
-		if (nft == -ENOENT && legacy == -ENOENT) {
-			nft = read_tool(&d->tables[f], tool[2]);
-			if (nft == -ENOENT && d->tables[f].in_use)
-				cannot_read(d, tool[2], nft, "iptables");
-		}
-		if (nft && nft != -ENOENT)
-			cannot_read(d, tool[0], nft, "iptables");
-		if (legacy && legacy != -ENOENT)
-			cannot_read(d, tool[1], legacy, "iptables");
-	}
+	for (int f = 0; f < CHECK_FAMILIES; f++)
+		read_family(d, (enum check_family)f);
 	err = read_nft(d);
-	/* Without it nothing can have made rules that only it shows */
-	if (err && err != -ENOENT)
+	if (err && (err != -ENOENT || is_nft_in_use(d)))
 		cannot_read(d, "nft", err, "nftables");
 	if (!d->daemon && access(d->ctl->socket, W_OK) && errno == EACCES)
 		check_found(d, "sudo sipalgctl doctor",

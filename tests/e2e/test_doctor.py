@@ -176,6 +176,23 @@ def test_healthy_with_the_old_tables(net, build, own):
     assert "iptables-legacy" in found[1]["fix"]
 
 
+def test_fixes_are_for_the_tables_in_use(net, build, own):
+    """Where iptables is the old one it is nft's rules that are too many."""
+    daemon = own(Sipalgd(net.gw, build))
+    doctor = Doctor(daemon)
+    net.gw.run(["nft", "flush", "ruleset"])
+    legacy(doctor)
+    doctor.apply()
+    daemon.start()
+    found = doctor.mends("no_snat")
+    assert found[0]["fix"].startswith("iptables-legacy ")
+    doctor.shell("sipalgd -c $SIPALGD_CONF --print-rules | "
+                 "iptables-nft-restore --noflush")
+    doctor.mends("rules_doubled")
+    assert "SIPALGD" not in doctor.shell("iptables-nft-save").stdout
+    assert "SIPALGD" in doctor.shell("iptables-legacy-save").stdout
+
+
 @pytest.mark.parametrize("net", [TwoUplinks], indirect=True)
 @pytest.mark.config(gateway__wan_interfaces="wan+")
 def test_healthy_with_two_uplinks(net, daemon):
@@ -216,6 +233,86 @@ def test_what_others_have_does_not_alarm(doctor):
         nft add rule inet other pre udp dport 5060 accept
         """))
     doctor.healthy()
+
+
+def test_nat_in_a_chain_of_nft_that_has_a_name_of_iptables(doctor):
+    """iptables-save lists the chain, but not its rules."""
+    doctor.shell(textwrap.dedent("""\
+        set -e
+        nft delete table ip nat
+        nft add table ip nat
+        nft add chain ip nat POSTROUTING \\
+            '{ type nat hook postrouting priority 99; }'
+        nft add rule ip nat POSTROUTING oifname wan0 masquerade
+        iptables-legacy -t nat -A POSTROUTING -o docker0 -j MASQUERADE
+        """))
+    doctor.healthy()
+
+
+def without(doctor, *names):
+    """These programs are not there."""
+    doctor.before = " && ".join(
+        f"mount --bind /dev/null $(readlink -f /usr/sbin/{n})" for n in names)
+
+
+def test_without_iptables(doctor):
+    doctor.shell("sh $SIPALGD_RULES remove")
+    without(doctor, "iptables-nft", "iptables-legacy")
+    found, status = doctor.ask()
+    assert [f["code"] for f in found] == ["not_checked", "rules_missing"]
+    assert status == 1 and "no iptables" in found[1]["text"]
+    assert found[1]["fix"].startswith("apt-get install iptables && ")
+    # Somebody may have brought them otherwise
+    nft_that_lists(doctor, "udp dport 5060 queue flags bypass to 5060 "
+                           "# handle 20")
+    found, status = doctor.ask()
+    assert [f["code"] for f in found] == ["not_checked"] * 2 and status == 0
+    assert "inet fw4 forward" in found[1]["text"]
+
+
+def test_without_nft(doctor):
+    """firewalld and Docker need no program to bring rules of nftables."""
+    without(doctor, "nft")
+    found, status = doctor.ask()
+    assert [f["code"] for f in found] == ["not_checked"] and status == 0
+    assert "nft is not installed" in found[0]["text"]
+    assert found[0]["fix"] == "apt-get install nftables"
+
+
+def test_a_daemon_that_hangs(daemon, doctor):
+    os.kill(daemon.pid, 19)  # SIGSTOP
+    try:
+        found, status = doctor.ask(daemon.config)
+        assert ([f["code"] for f in found], status) == (["no_daemon"], 1)
+        assert "does not answer" in found[0]["text"]
+        assert found[0]["fix"].endswith("sipalgd restart")
+    finally:
+        os.kill(daemon.pid, 18)
+
+
+def test_the_daemons_own_file_counts(daemon, doctor):
+    other = daemon.path("other.conf")
+    with open(other, "w", encoding="ascii") as file:
+        file.write("[gateway]\nlan_interfaces = a\n")
+    assert doctor.ask(other) == ([], 0)
+
+
+def test_a_file_whose_last_line_has_no_end(daemon, doctor, phone, server):
+    with open(daemon.config, encoding="ascii") as file:
+        text = file.read().rstrip() + "\n[limits]\nregistrations = 1"
+    with open(daemon.config, "w", encoding="ascii") as file:
+        file.write(text)
+    daemon.reload()
+    doctor.shell(f"sed -i 's/limits/LIMITS/; s/registrations = 1/flows=9/' "
+                 f"{daemon.config}; printf %s \"$(cat {daemon.config})\" "
+                 f">{daemon.config}.x; cat {daemon.config}.x >{daemon.config}")
+    proxy = server()
+    for number, host in enumerate((ALICE, BOB)):
+        Line(phone(host, user=f"u{number}"), proxy).register()
+    found = [f for f in doctor.ask()[0] if f["code"] == "table_full"]
+    doctor.paste(found)
+    printed = daemon.rules("--print-config")
+    assert "registrations = 2\n" in printed and "flows = 9\n" in printed
 
 
 def test_no_daemon(daemon, doctor):
@@ -587,6 +684,19 @@ def test_a_vpn_may_have_the_default_route(net, doctor):
 def test_own_packets_take_the_other_uplink(net, doctor):
     net.gw.ip(f"route add default via {PROXY1} dev wan1 metric 200")
     doctor.mends("own_packets_route")
+
+
+@pytest.mark.parametrize("net", [TwoUplinks], indirect=True)
+@pytest.mark.config(gateway__wan_interfaces="wan0, wan1")
+def test_own_packets_and_one_route_by_both(net, doctor):
+    """Each way is looked at; strict rp_filter lets their answers in."""
+    net.gw.sysctl(conf__all__rp_filter=1)
+    net.gw.ip(f"route replace default nexthop via {PROXY} dev wan0 weight 1 "
+              f"nexthop via {PROXY1} dev wan1 weight 1",
+              f"route add default via {PROXY} dev wan0 table 102",
+              f"rule add from {PUBLIC1} lookup 102")
+    found = doctor.mends("own_packets_route")
+    assert f"default via {PROXY1} dev wan1 table" in found[0]["fix"]
 
 
 @pytest.mark.parametrize("net", [TwoUplinks], indirect=True)
