@@ -75,12 +75,14 @@ struct media_stream {
 /**
  * struct pinhole - One conntrack entry of a call
  * @wanted:	Scratch for the comparison
+ * @mark:	As the entry was given it
  * @packets_out, @packets_in: As last seen
  * @base_out, @base_in: What they were at pinhole_base()
  */
 struct pinhole {
 	struct tuple lan, wan;
 	bool rtcp, wanted;
+	struct conf_mark mark;
 	uint64_t packets_out, packets_in, base_out, base_in;
 	struct pinhole *prev, *next;
 	UT_hash_handle by_lan;

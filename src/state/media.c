@@ -210,11 +210,12 @@ static int pinhole_create(const struct media *m, const struct pinhole *p)
 	return nat_create(m->nat, &entry);
 }
 
-static void pinhole_open(struct media *m, const struct pinhole *p)
+static void pinhole_open(struct media *m, struct pinhole *p)
 {
 	char inside[ENDPOINT_TEXT_MAX], remote[ENDPOINT_TEXT_MAX];
 	int err = pinhole_create(m, p);
 
+	p->mark = m->conf->media.conntrack_mark;
 	if (!err) {
 		counter_add(m->counters, COUNTER_media_entries);
 		return;
@@ -224,6 +225,20 @@ static void pinhole_open(struct media *m, const struct pinhole *p)
 	endpoint_format(&p->lan.dst, remote);
 	log_debug("media %s -> %s: conntrack: %s", inside, remote,
 		  strerror(-err));
+}
+
+/* After a reload, an entry that was made before it: the bits that are ours no
+ * more go, too
+ */
+static void pinhole_remark(struct media *m, struct pinhole *p)
+{
+	const struct conf_mark *now = &m->conf->media.conntrack_mark;
+	struct conf_mark mark = { now->value, now->mask | p->mark.mask };
+
+	if (now->value == p->mark.value && now->mask == p->mark.mask)
+		return;
+	if (!nat_set_mark(m->nat, &p->lan, mark))
+		p->mark = *now;
 }
 
 /* Who answers from @remote: itself, or the inside host it stands for. Both
@@ -407,6 +422,7 @@ bool pinhole_keep(struct media *m, struct pinhole *list)
 		}
 		if (p->packets_out != before_out || p->packets_in != before_in)
 			heard = true;
+		pinhole_remark(m, p);
 		nat_refresh(m->nat, &p->lan, m->conf->media.timeout_s);
 	}
 	return heard;

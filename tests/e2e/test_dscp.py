@@ -3,6 +3,7 @@
 
 import re
 import socket
+import time
 
 import pytest
 
@@ -62,6 +63,30 @@ def test_a_call(daemon, net, talk, caller, first):
     assert set(media_marks(net)) == {0x100}
     # The signalling's own entry is not media
     assert [mark(e) for e in net.conntrack.udp(src=ALICE, sport=5060)] == [0]
+
+
+@voice
+@pytest.mark.config(media__timeout="5")
+def test_a_running_call_gets_the_mark_of_a_reload(daemon, net, talk):
+    """So that the rule which goes with it gives it its class on."""
+    line, mine, theirs = talk
+    told = announced(call_out(line, sdp(ALICE, 4000),
+                              sdp(MEDIA, 8000)).invite_seen)
+    media_flows(mine, theirs, told)
+    assert set(media_marks(net)) == {0x100}
+    daemon.settings["media.conntrack_mark"] = "0x400/0x400"
+    daemon.write_config()
+    daemon.remove_rules()
+    daemon.apply_rules()
+    daemon.reload()
+    end = time.monotonic() + 10
+    while set(media_marks(net)) != {0x400}:
+        media_flows(mine, theirs, told)
+        assert time.monotonic() < end, net.conntrack.text()
+        time.sleep(0.5)
+    net.wan.clear()
+    media_flows(mine, theirs, told)
+    assert {d.dscp for d in left(net, "media") if d.dst == MEDIA} == {EF}
 
 
 @voice

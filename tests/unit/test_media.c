@@ -262,6 +262,18 @@ static void test_mark(void **state)
 	assert_true(is_open(&e));
 	assert_true(endpoint_eq(&e.wan.dst, &pub));
 	assert_int_equal(e.mark.value, 0x5270);
+	/* Another one after a reload, and what it left is nobody's */
+	st->conf.media.conntrack_mark = (struct conf_mark){ 0x1000, 0x3000 };
+	pinhole_keep(m, list);
+	assert_true(is_open(&e));
+	assert_int_equal(e.mark.value, (0x5070 & ~0x3000u) | 0x1000);
+	pinhole_keep(m, list);
+	assert_int_equal(st->sim.calls[SIMNAT_SET_MARK], 3);
+	st->conf.media.conntrack_mark = (struct conf_mark){ 0 };
+	pinhole_keep(m, list);
+	assert_true(is_open(&e));
+	assert_int_equal(e.mark.value, 0x5070 & ~0x3000u);
+	assert_int_equal(st->sim.calls[SIMNAT_SET_MARK], 4);
 	/* Not asked for: not touched */
 	pinhole_begin(list);
 	pinhole_sweep(m, &list);
@@ -271,7 +283,7 @@ static void test_mark(void **state)
 	want();
 	assert_true(is_open(&e));
 	assert_int_equal(e.mark.value, 0x5070);
-	assert_int_equal(st->sim.calls[SIMNAT_SET_MARK], 3);
+	assert_int_equal(st->sim.calls[SIMNAT_SET_MARK], 5);
 	pinhole_begin(list);
 	pinhole_sweep(m, &list);
 }
