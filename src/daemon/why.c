@@ -28,10 +28,13 @@ static bool read_hostport(struct span text, struct endpoint *end)
 	return true;
 }
 
-/* The mapping whose public end is written as @shown */
+/* The mapping of @inside whose public end is written as @shown. A name may
+ * stand without a port, and 5060 be another host's
+ */
 static const struct mapping *mapping_of(const struct alg *alg,
 					const struct flow *flow,
-					const struct endpoint *shown)
+					const struct endpoint *shown,
+					const struct addr *inside)
 {
 	struct endpoint end = { flow->wan.dst.addr,
 				shown->port ? shown->port : SIP_PORT };
@@ -39,7 +42,7 @@ static const struct mapping *mapping_of(const struct alg *alg,
 
 	if (end.port != flow->wan.dst.port)
 		map = mapping_find_public(&alg->bindings, &end);
-	return map ? map : flow->map;
+	return map && addr_eq(&map->in.inside.addr, inside) ? map : flow->map;
 }
 
 static bool is_inside(const struct alg *alg, const struct addr *a)
@@ -54,11 +57,14 @@ static void find_mapping(const struct alg *alg, const struct flow *flow,
 	const struct addr *advertised = &alg->conf->gateway.advertised_address;
 	struct endpoint old, new;
 	const struct mapping *map;
+	bool restored;
 
 	if (!read_hostport(edit->text, &new) || !read_hostport(edit->old, &old))
 		return;
-	why->kind = is_inside(alg, &new.addr) ? WHY_RESTORED : WHY_MAPPING;
-	map = mapping_of(alg, flow, why->kind == WHY_MAPPING ? &new : &old);
+	restored = is_inside(alg, &new.addr);
+	why->kind = restored ? WHY_RESTORED : WHY_MAPPING;
+	map = mapping_of(alg, flow, restored ? &old : &new,
+			 restored ? &new.addr : &old.addr);
 	why->inside = map->in.inside;
 	why->other = !addr_eq(&why->inside.addr, &flow->lan.src.addr);
 	why->age_ms = alg->bindings.now_ms - map->made_ms;

@@ -396,6 +396,64 @@ static void test_hairpin(void **state)
 	turn(w);
 }
 
+static const char *why(const json_t *told, const char *site)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(json_object_get(told, "edits"), i, item)
+	{
+		if (!strcmp(text(item, "site"), site))
+			return text(item, "why");
+	}
+	fail_msg("%s is no edit", site);
+	return NULL;
+}
+
+/* A name without a port is not of whoever has the public port 5060 */
+static void test_second_phone(void **state)
+{
+	struct world *w = *state;
+	int fd;
+	json_t *told;
+
+	pass(w, ALICE, PROXY, SPAN(REGISTER));
+	stage_wait(w->st, 10);
+	fd = trace(w);
+	begun(fd);
+	pass(w, "192.168.1.11:5060", PROXY,
+	     SPAN("OPTIONS sip:b@example.com SIP/2.0\r\n"
+		  "Via: SIP/2.0/UDP 192.168.1.11;branch=z9hG4bK2\r\n"
+		  "From: <sip:c@192.168.1.11>;tag=1\r\n"
+		  "To: <sip:b@example.com>\r\nCall-ID: 2\r\n"
+		  "Contact: <sip:c@192.168.1.11>\r\n"
+		  "Referred-By: <sip:a@192.168.1.10>\r\n"
+		  "CSeq: 2 OPTIONS\r\n\r\n"));
+	pass(w, PROXY, "203.0.113.1:5061",
+	     SPAN("SIP/2.0 200 OK\r\n"
+		  "Via: SIP/2.0/UDP 203.0.113.1:5061;branch=z9hG4bK2\r\n"
+		  "From: <sip:c@203.0.113.1>;tag=1\r\n"
+		  "To: <sip:b@example.com>;tag=2\r\nCall-ID: 2\r\n"
+		  "CSeq: 2 OPTIONS\r\n\r\n"));
+	tell(w);
+	told = next(fd);
+	assert_string_equal(text(told, "public"), "203.0.113.1:5061");
+	assert_string_equal(why(told, "Contact"),
+			    "mapping of this phone made for this message");
+	assert_string_equal(why(told, "From"),
+			    "mapping of this phone made for this message");
+	assert_memory_equal(why(told, "Referred-By"),
+			    "mapping of 192.168.1.10 since ", 30);
+	json_decref(told);
+	told = next(fd);
+	assert_string_equal(why(told, "From"),
+			    "what it wrote itself; mapping of this phone made "
+			    "for this message");
+	json_decref(told);
+	close(fd);
+	turn(w);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -408,6 +466,7 @@ int main(void)
 		TEST(test_packets_first),
 		TEST(test_no_message),
 		TEST(test_hairpin),
+		TEST(test_second_phone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
