@@ -14,6 +14,7 @@ from lib.control import Follower, ask
 from lib.ctl import Ctl
 from lib.gateway import ALICE, BOB, MEDIA, PROXY, PUBLIC
 from lib.sip import sdp
+from lib.tcp import TcpLine
 
 
 @pytest.fixture
@@ -105,6 +106,28 @@ def test_filters(line, follow, daemon):
         assert said.startswith("filter: "), said
     for bad in ("phone=1.2.3.4", [1], {"a": 1}):
         assert "error" in ask(daemon, {"command": "trace", "filter": bad})
+
+
+def test_messages_of_a_stream(daemon, net, own, follow):
+    """Over TCP: each message once, however it is cut into segments, and to
+    each listener those it wants."""
+    line = own(TcpLine(net, ALICE)).learn()
+    every, some = follow(), follow("method=MESSAGE")
+    sent = b"".join(line.phone.request(method, "sip:echo@203.0.113.10")
+                    for method in ("OPTIONS", "MESSAGE", "INFO"))
+    for begin in range(0, len(sent), 300):
+        line.inside.send(sent[begin:begin + 300])
+        time.sleep(0.05)
+    told = every.until_quiet()
+    assert [message["method"] for message in told] == [
+        "OPTIONS", "MESSAGE", "INFO"]
+    for message in told:
+        assert message["transport"] == "tcp"
+        assert message["phone"] == "%s:%d" % line.inside.local
+        contact, = edits(message, "Contact")
+        assert contact["why"].startswith("mapping of this phone ")
+    message, = some.until_quiet()
+    assert message["method"] == "MESSAGE"
 
 
 def check(line, traces, wanted):
