@@ -27,6 +27,10 @@ void log_set_level(enum log_level level);
 /** log_is_shown() - Lines of @level are */
 bool log_is_shown(enum log_level level);
 
+/** log_is_journal() - Standard error goes to the journal: systemd.exec(5),
+ * JOURNAL_STREAM, which may also be of another stream, or inherited */
+bool log_is_journal(void);
+
 /**
  * log_at() - One line to stderr; no newline in @fmt
  *

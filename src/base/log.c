@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LINE_MAX_LEN 1024
@@ -23,6 +24,17 @@ void log_set_level(enum log_level level)
 bool log_is_shown(enum log_level level)
 {
 	return level <= shown;
+}
+
+bool log_is_journal(void)
+{
+	const char *stream = getenv("JOURNAL_STREAM");
+	uintmax_t dev, ino;
+	struct stat st;
+
+	return stream && sscanf(stream, "%ju:%ju", &dev, &ino) == 2 &&
+	       !fstat(STDERR_FILENO, &st) && st.st_dev == dev &&
+	       st.st_ino == ino;
 }
 
 /* Packets do not wait for whoever reads the log, or does not. Where there is
@@ -76,7 +88,7 @@ void log_at(enum log_level level, const char *fmt, ...)
 	if (!log_is_shown(level))
 		return;
 	tell_lost();
-	if (getenv("JOURNAL_STREAM"))
+	if (log_is_journal())
 		n = (size_t)snprintf(line, sizeof(line), "<%d>", (int)level);
 	else
 		n = (size_t)snprintf(line, sizeof(line), "sipalgd: %s",

@@ -5,9 +5,7 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -164,18 +162,6 @@ void record_format(const struct record *r, char *line)
 
 /* ---- to the journal ---- */
 
-/* systemd tells which stream it reads: systemd.exec(5), JOURNAL_STREAM */
-static bool stderr_is_journal(void)
-{
-	const char *stream = getenv("JOURNAL_STREAM");
-	uintmax_t dev, ino;
-	struct stat st;
-
-	return stream && sscanf(stream, "%ju:%ju", &dev, &ino) == 2 &&
-	       !fstat(STDERR_FILENO, &st) && st.st_dev == dev &&
-	       st.st_ino == ino;
-}
-
 /* "SIPALG_CALL_ID=..." */
 static size_t journal_field(const char *key, const char *value, char *buf,
 			    size_t cap)
@@ -237,8 +223,7 @@ static void record_write(const struct record *r)
 	if (!log_is_shown(LOG_LEVEL_INFO))
 		return;
 	record_format(r, line);
-	if (!stderr_is_journal() || !journal_takes() ||
-	    send_to_journal(r, line))
+	if (!log_is_journal() || !journal_takes() || send_to_journal(r, line))
 		log_info("%s", line);
 }
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -100,11 +101,20 @@ static void test_nobody_reads(void **state)
 
 static void test_journal_priority(void **state)
 {
+	char stream[64];
+	struct stat st;
+
+	assert_int_equal(fstat(STDERR_FILENO, &st), 0);
+	snprintf(stream, sizeof(stream), "%ju:%ju", (uintmax_t)st.st_dev,
+		 (uintmax_t)st.st_ino);
 	(void)state;
+	setenv("JOURNAL_STREAM", stream, 1);
+	log_warning("w");
+	/* Only standard output is the journal's, or that of who started us */
 	setenv("JOURNAL_STREAM", "8:1", 1);
 	log_warning("w");
 	unsetenv("JOURNAL_STREAM");
-	assert_string_equal(captured(), "<4>w\n");
+	assert_string_equal(captured(), "<4>w\nsipalgd: warning: w\n");
 }
 
 static void test_long_line_is_cut(void **state)
