@@ -33,8 +33,11 @@
  * @peer:	The registrar, allowed in while confirmed; else NULL
  * @expires_ms:	Confirmed until; 0: not confirmed yet
  * @wished_s, @granted_s: What the last REGISTER asked for, and got
- * @asked:	That REGISTER is not answered yet
+ * @asked:	That REGISTER was not granted yet
  * @began_ms:	When it was first asked for
+ * @named_ms:	When it was last asked for
+ * @waits_ms:	When the first REGISTER was sent that got no answer at all yet;
+ *		0: none
  * @status:	Of the last final answer; 0: none came
  * @ping:	Keeps NAT beyond the gateway open (gateway.advertised_address)
  * @contact_inside, @user_agent: For people
@@ -46,7 +49,7 @@ struct registration {
 	struct mapping *map;
 	struct registration_hold *hold[2];
 	struct peer *peer;
-	uint64_t began_ms, expires_ms;
+	uint64_t began_ms, named_ms, waits_ms, expires_ms;
 	uint32_t wished_s, granted_s;
 	uint16_t status;
 	bool asked, listed;

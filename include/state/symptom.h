@@ -155,6 +155,9 @@ struct symptom_subject {
 	struct span id;
 };
 
+/** symptom_over() - It has been mended: if it comes again, it is told again */
+void symptom_over(const struct symptom_subject *of, enum symptom s);
+
 /**
  * symptom_raise() - A symptom has been seen
  * @of:		Whose

@@ -264,7 +264,7 @@ static void raise_unanswered(struct registrations *regs,
 	symptom_raise(regs->symptoms, &of, SYMPTOM_register_unanswered, now_ms,
 		      "no answer from %s for %u s",
 		      registrar_text(reg->set, registrar),
-		      (unsigned int)((now_ms - reg->began_ms) / 1000));
+		      (unsigned int)((now_ms - reg->waits_ms) / 1000));
 }
 
 static void raise_lapsed(struct registrations *regs, struct registration *reg,
@@ -279,25 +279,97 @@ static void raise_lapsed(struct registrations *regs, struct registration *reg,
 		      reg->asked ? "; the last REGISTER was not granted" : "");
 }
 
-/* Its time is over: how it ended */
+/* What happens to it passes us by: gateway.mode, bypass.* */
+static bool is_left_alone(const struct registrations *regs,
+			  const struct registration *reg)
+{
+	const struct conf *conf = regs->conf;
+	struct addr inside = registration_inside(reg->set);
+	struct addr registrar = registration_registrar(reg->set);
+
+	return conf->gateway.mode == CONF_MODE_BYPASS || reg->map->bypassed ||
+	       conf_networks_contain(&conf->bypass.phones, &inside) ||
+	       conf_networks_contain(&conf->bypass.peers, &registrar);
+}
+
+/* The same user of the same host has come by another port since */
+static bool is_replaced(const struct registration *reg, uint64_t now_ms)
+{
+	const struct registration *other;
+
+	DL_FOREACH (reg->set->contacts, other) {
+		if (other->named_ms > reg->named_ms &&
+		    other->expires_ms > now_ms)
+			return true;
+	}
+	return false;
+}
+
+/* Its time is over: how it ended, and what is wrong with that */
+static const char *how_it_ended(struct registrations *regs,
+				struct registration *reg, uint64_t now_ms)
+{
+	if (is_left_alone(regs, reg))
+		return "bypassed";
+	if (reg->asked && !reg->wished_s)
+		return "removed";
+	if (reg->waits_ms)
+		raise_unanswered(regs, reg, now_ms);
+	if (reg->expires_ms && is_replaced(reg, now_ms))
+		return "replaced";
+	if (reg->expires_ms) {
+		raise_lapsed(regs, reg, now_ms);
+		return "lapsed";
+	}
+	if (reg->waits_ms)
+		return "unanswered";
+	if (sip_wants_credentials(reg->status))
+		raise_refused(regs, reg, ", and got no credentials it takes",
+			      now_ms);
+	return "refused";
+}
+
+/* When it is over, if nothing is heard until then. A REGISTER may be under way
+ * at that moment.
+ */
+static uint64_t due_ms(const struct registration *reg)
+{
+	uint64_t end_ms = reg->began_ms + TRANSACTION_MS;
+
+	if (reg->expires_ms)
+		end_ms = reg->expires_ms + GRACE_S * 1000;
+	if (reg->waits_ms && reg->waits_ms + TRANSACTION_MS > end_ms)
+		end_ms = reg->waits_ms + TRANSACTION_MS;
+	return end_ms;
+}
+
+static void schedule(struct registrations *regs, struct registration *reg,
+		     uint64_t now_ms)
+{
+	uint64_t at_ms = due_ms(reg);
+	uint64_t answer_ms = reg->waits_ms + TRANSACTION_MS;
+
+	if (reg->waits_ms && answer_ms > now_ms && answer_ms < at_ms)
+		at_ms = answer_ms;
+	timer_start(regs->wheel, &reg->timer, at_ms);
+}
+
 static void registration_fire(struct timer *timer, void *owner, uint64_t now_ms)
 {
 	struct registration *reg =
 		TIMER_OBJECT(timer, struct registration, timer);
 	struct registrations *regs = owner;
-	const char *how = "refused";
 
-	if (reg->expires_ms) {
-		how = "lapsed";
-		raise_lapsed(regs, reg, now_ms);
-	} else if (!reg->status) {
-		how = "unanswered";
-		raise_unanswered(regs, reg, now_ms);
-	} else if (sip_wants_credentials(reg->status)) {
-		raise_refused(regs, reg, ", and got no credentials it takes",
-			      now_ms);
+	if (now_ms >= due_ms(reg)) {
+		registration_end(regs, reg, how_it_ended(regs, reg, now_ms),
+				 now_ms);
+		return;
 	}
-	registration_end(regs, reg, how, now_ms);
+	/* It goes on, but its refresh was not heard */
+	if (reg->waits_ms && now_ms >= reg->waits_ms + TRANSACTION_MS &&
+	    reg->wished_s && !is_left_alone(regs, reg))
+		raise_unanswered(regs, reg, now_ms);
+	schedule(regs, reg, now_ms);
 }
 
 static void registration_ping(struct timer *timer, void *owner, uint64_t now_ms)
@@ -422,6 +494,17 @@ static struct mapping *inside_map(const struct registrations *regs,
 	return mapping_find_inside(regs->bindings, &end, &flow->wan.dst.addr);
 }
 
+static void ask(struct registrations *regs, struct registration *reg,
+		uint32_t seconds, uint64_t now_ms)
+{
+	reg->wished_s = seconds;
+	reg->asked = true;
+	reg->named_ms = now_ms;
+	if (!reg->waits_ms)
+		reg->waits_ms = now_ms;
+	schedule(regs, reg, now_ms);
+}
+
 static void ask_contact(struct registrations *regs, const struct flow *flow,
 			const struct message *msg, struct span contact,
 			uint64_t now_ms)
@@ -444,11 +527,9 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 			return;
 		}
 		reg->began_ms = now_ms;
-		timer_start(regs->wheel, &reg->timer, now_ms + TRANSACTION_MS);
 	}
 	reg->lan = flow->lan;
-	reg->wished_s = expires_of(msg, contact, DEFAULT_S);
-	reg->asked = true;
+	ask(regs, reg, expires_of(msg, contact, DEFAULT_S), now_ms);
 }
 
 /* A 2xx that answers no REGISTER of ours is a stray or a forgery */
@@ -465,17 +546,15 @@ static void note_request(struct registrations *regs, const struct flow *flow,
 
 /* "Contact: *" asks for the end of every binding: RFC 3261 10.2.2 */
 static void ask_end_of_all(struct registrations *regs, const struct flow *flow,
-			   const struct message *msg)
+			   const struct message *msg, uint64_t now_ms)
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
 	struct registration *reg;
 
 	if (!set)
 		return;
-	DL_FOREACH (set->contacts, reg) {
-		reg->wished_s = 0;
-		reg->asked = true;
-	}
+	DL_FOREACH (set->contacts, reg)
+		ask(regs, reg, 0, now_ms);
 }
 
 void registration_request(struct registrations *regs, const struct flow *flow,
@@ -487,7 +566,7 @@ void registration_request(struct registrations *regs, const struct flow *flow,
 		if (msg->line[i].id != SIP_CONTACT)
 			continue;
 		if (span_eq(rest, SPAN("*")))
-			ask_end_of_all(regs, flow, msg);
+			ask_end_of_all(regs, flow, msg, now_ms);
 		while (field_next_value(&rest, &contact))
 			ask_contact(regs, flow, msg, contact, now_ms);
 	}
@@ -535,12 +614,16 @@ static void hold(struct registrations *regs, struct registration *reg,
 static void confirm(struct registrations *regs, struct registration *reg,
 		    const struct flow *flow, uint32_t seconds, uint64_t now_ms)
 {
+	struct symptom_subject of = subject(reg);
+
 	reg->granted_s = seconds;
 	reg->expires_ms = now_ms + seconds * 1000ull;
+	symptom_over(&of, SYMPTOM_registration_refused);
+	symptom_over(&of, SYMPTOM_register_unanswered);
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
 	DL_DELETE(regs->list, reg->set);
 	DL_APPEND(regs->list, reg->set);
-	timer_start(regs->wheel, &reg->timer, reg->expires_ms + GRACE_S * 1000);
+	schedule(regs, reg, now_ms);
 	if (addr_is_set(&regs->conf->gateway.advertised_address) &&
 	    reg->lan.proto == IPPROTO_UDP)
 		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
@@ -594,6 +677,9 @@ static void read_contact(struct registrations *regs,
 	struct registration *reg;
 	uint32_t seconds;
 
+	/* Where nothing is changed, it comes back as it was written */
+	if (!map && regs->bindings->nat->dry)
+		map = inside_map(regs, flow, uri);
 	if (map)
 		undo_register(&map->memory,
 			      &(struct undo_message){ rewrite_branch(msg), 0 });
@@ -626,7 +712,7 @@ static void end_missing(struct registrations *regs, struct registration *reg,
 	struct symptom_subject of = subject(reg);
 	char public_end[ENDPOINT_TEXT_MAX];
 
-	if (!asked || !reg->wished_s) {
+	if (!asked || !reg->wished_s || regs->bindings->nat->dry) {
 		registration_end(regs, reg, "removed", now_ms);
 		return;
 	}
@@ -679,9 +765,11 @@ static void on_refusal(struct registrations *regs, struct registration_set *set,
 
 	set->challenges = challenge ? set->challenges + 1 : 0;
 	DL_FOREACH (set->contacts, reg) {
-		if (!reg->asked || !reg->wished_s)
+		if (!reg->asked)
 			continue;
 		reg->status = (uint16_t)status;
+		if (!reg->wished_s)
+			continue;
 		if (set->challenges >= CHALLENGES)
 			raise_refused(regs, reg, " several times in a row",
 				      now_ms);
@@ -691,6 +779,15 @@ static void on_refusal(struct registrations *regs, struct registration_set *set,
 }
 
 /* ---- all answers ---- */
+
+/* Whatever it says, somebody is there */
+static void stop_waiting(struct registration_set *set)
+{
+	struct registration *reg;
+
+	DL_FOREACH (set->contacts, reg)
+		reg->waits_ms = 0;
+}
 
 static void look_at_path(struct registrations *regs,
 			 struct registration_set *set, const struct flow *flow,
@@ -718,8 +815,10 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 
 	if (msg->status < 200 || (set && set->request != request_hash(msg)))
 		return;
-	if (set)
+	if (set) {
+		stop_waiting(set);
 		look_at_path(regs, set, flow, msg, shown, now_ms);
+	}
 	if (msg->status >= 300) {
 		if (set)
 			on_refusal(regs, set, msg->status, now_ms);

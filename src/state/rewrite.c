@@ -138,6 +138,15 @@ static void map_other(struct rewrite *rw, const struct site *site,
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });
 }
 
+/* What is not changed (gateway.mode = observe) comes back as it was written */
+static bool remember(struct rewrite *rw, const struct site *site,
+		     struct mapping *map, uint16_t port, struct span text)
+{
+	return rw->bindings->nat->dry ||
+	       undo_remember(&map->memory, undo_group(rw, site), port, text,
+			     &rw->message);
+}
+
 static void map_out(struct rewrite *rw, const struct site *site,
 		    const struct hostport *hp)
 {
@@ -149,9 +158,7 @@ static void map_out(struct rewrite *rw, const struct site *site,
 	if (addr_eq(&hp->addr, &rw->shown)) {
 		/* It knows its public address: it shall find it again */
 		if (site->group != SITE_GROUP_IDENTITY || is_from_to(site))
-			undo_remember(&rw->flow->map->memory,
-				      undo_group(rw, site), hp->port, SPAN(""),
-				      &rw->message);
+			remember(rw, site, rw->flow->map, hp->port, SPAN(""));
 		return;
 	}
 	if (!is_host_of(rw, hp)) {
@@ -159,8 +166,7 @@ static void map_out(struct rewrite *rw, const struct site *site,
 		return;
 	}
 	port = port_to_write(rw, site->group, hp, &map);
-	if (!map || !undo_remember(&map->memory, undo_group(rw, site), port,
-				   hp->text, &rw->message))
+	if (!map || !remember(rw, site, map, port, hp->text))
 		return;
 	len = format(text, &rw->shown, port);
 	edit_add(rw->edits, site->name, hp->text, (struct span){ text, len });

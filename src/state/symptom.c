@@ -121,6 +121,21 @@ static void note(const struct symptom_subject *of, enum symptom s,
 	*of->notes = n;
 }
 
+void symptom_over(const struct symptom_subject *of, enum symptom s)
+{
+	struct symptom_note **link = of->notes, *n;
+
+	*of->mask &= ~(1u << s);
+	while ((n = *link)) {
+		if (n->symptom != s) {
+			link = &n->next;
+			continue;
+		}
+		*link = n->next;
+		free(n);
+	}
+}
+
 /* ---- raising ---- */
 
 static void log_symptom(struct symptoms *list, const struct symptom_event *e,
