@@ -67,11 +67,14 @@ enum call_result {
 /**
  * struct side - What one side of a dialog has said
  * @now, @before: Last, and before that while @open
+ * @both, @both_before: The same: bits of the m= lines it wants media both ways
+ *		on; all, until it has said something
  * @open:	An offer is under way; its answer makes @now final, its failure
  *		brings @before back
  */
 struct side {
 	struct media_end now[DESCRIBE_MEDIA], before[DESCRIBE_MEDIA];
+	uint8_t both, both_before;
 	bool open;
 };
 
@@ -79,12 +82,13 @@ struct side {
  * struct dialog - One pair of tags
  * @local_tag, @remote_tag: Hashes; "local" is the inside host
  * @confirmed:	The INVITE was answered with 2xx
+ * @moved:	An end has changed since media was last agreed on
  * @gone_ms:	When to forget it: another fork was answered; 0: not so
  */
 struct dialog {
 	uint32_t local_tag, remote_tag;
 	struct side local, remote;
-	bool confirmed;
+	bool confirmed, moved;
 	uint64_t gone_ms;
 	struct dialog *prev, *next;
 };
@@ -96,16 +100,14 @@ struct dialog {
  * @outgoing:	It was the inside host that sent the INVITE
  * @spoken:	The inside host has said something in it
  * @carried:	Something was changed in it: from now on to its end, whatever
- *		gateway.mode and bypass.* say meanwhile
- * @held:	The last description wants no media in at least one direction
- * @both:	Bits of its m= lines that want media both ways
+ *		gateway.mode and bypass.* say meanwhile. Until then nothing is
+ *		done for it, either
  * @ice_in, @ice_out: The last one from outside, from inside has candidates
- * @moved:	An end has changed since media was last agreed on
  * @replied:	The INVITE got some answer
  * @cancelled, @bye: CANCEL, BYE was sent
  * @path_seen:	An answer's Via was compared with what we had written
  * @told:	Its end was told to calls->ended
- * @offer:	What the first INVITE said: where each dialog begins
+ * @offer, @offer_both: What the first INVITE said: where each dialog begins
  * @stream:	Public ports it has reserved; slots may be NULL
  * @expires_ms:	Session timer (RFC 4028); 0: none
  * @remote:	Host that the first message came from or went to
@@ -124,9 +126,9 @@ struct call {
 	struct peer *peer[CALL_PEERS];
 	struct mapping *map;
 	enum call_state state;
-	bool outgoing, spoken, carried, held;
-	bool ice_in, ice_out, moved, replied, cancelled, bye, path_seen, told;
-	uint8_t both;
+	bool outgoing, spoken, carried;
+	bool ice_in, ice_out, replied, cancelled, bye, path_seen, told;
+	uint8_t offer_both;
 	uint16_t status;
 	struct addr remote;
 	struct media_end offer[DESCRIBE_MEDIA];

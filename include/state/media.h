@@ -53,9 +53,9 @@ struct media_stream_key {
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
  * @guests:	Pinholes to sources that nobody announced (media.source)
- * @stray, @strays: The last such source, and its packets that we saw: of those
- *		that are let in only the first ones
- * @stray_refused: It was not let in
+ * @stray, @strays: Such a source that was not let in, and its packets that we
+ *		saw since @stray_ms
+ * @stray_ms, @stray_last_ms: When we saw the first and the last of these
  *
  * One inside endpoint has one public one, also where several calls name it
  * (forking, Replaces): RFC 4787 REQ-1 for media.
@@ -67,7 +67,7 @@ struct media_stream {
 	struct pinhole *guests;
 	struct endpoint stray;
 	unsigned int strays;
-	bool stray_refused;
+	uint64_t stray_ms, stray_last_ms;
 	char type[12];
 	UT_hash_handle by_inside, by_public;
 };
@@ -75,23 +75,31 @@ struct media_stream {
 /**
  * struct pinhole - One conntrack entry of a call
  * @wanted:	Scratch for the comparison
+ * @counted:	Its packets are counted, as far as we know
  * @mark:	As the entry was given it
  * @packets_out, @packets_in: As last seen
  * @base_out, @base_in: What they were at pinhole_base()
  */
 struct pinhole {
 	struct tuple lan, wan;
-	bool rtcp, wanted;
+	bool rtcp, wanted, counted;
 	struct conf_mark mark;
 	uint64_t packets_out, packets_in, base_out, base_in;
 	struct pinhole *prev, *next;
 	UT_hash_handle by_lan;
 };
 
-/** struct media_traffic - RTP packets from inside, and to it */
+/**
+ * struct media_traffic - RTP packets from inside, and to it
+ * @unknown:	Some were not counted
+ */
 struct media_traffic {
 	uint64_t out, in;
+	bool unknown;
 };
+
+/** enum media_sign - Whether packets have passed since the last look */
+enum media_sign { MEDIA_SILENT, MEDIA_UNKNOWN, MEDIA_HEARD };
 
 /** struct port_pool - Which media ports of one public address are reserved */
 struct port_pool {
@@ -132,6 +140,11 @@ void media_free(struct media *m);
 struct media_stream *media_stream_get(struct media *m,
 				      const struct addr *public_addr,
 				      const struct media_stream_wish *wish);
+
+/** media_stream_note() - A packet came from where nobody announced, and was not
+ * let in */
+void media_stream_note(struct media_stream *s, const struct endpoint *from,
+		       uint64_t now_ms);
 
 /** media_stream_put() - A call needs it no longer; the last one frees the ports
  */
@@ -197,8 +210,9 @@ void pinhole_sweep(struct media *m, struct pinhole **list);
 void pinhole_sum_unwanted(struct media *m, struct pinhole *list,
 			  struct media_traffic *sum);
 
-/** pinhole_read() - Ask for the packets of all */
-void pinhole_read(struct media *m, struct pinhole *list);
+/** pinhole_read() - Ask for the packets of all. Return: true if there are more
+ * than the last time */
+bool pinhole_read(struct media *m, struct pinhole *list);
 
 /** pinhole_base() - Count from here: the packets as last seen */
 void pinhole_base(struct pinhole *list);
@@ -206,9 +220,9 @@ void pinhole_base(struct pinhole *list);
 /**
  * pinhole_keep() - Prolong all entries; make those anew that are gone
  *
- * Return: true if packets have passed since the last time, or if nothing
- * counts them
+ * Return: whether packets have passed since the last time. Not known where
+ * entries do not count, or are only thought of (gateway.mode = observe)
  */
-bool pinhole_keep(struct media *m, struct pinhole *list);
+enum media_sign pinhole_keep(struct media *m, struct pinhole *list);
 
 #endif

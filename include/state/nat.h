@@ -33,7 +33,8 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
  * @tcp_wscale:	Window scale of the inside host [0] and of the remote [1], as
  *		their SYNs had it; 0 for UDP, and where either had none
  * @mark:	To make an entry: what is put on its conntrack mark
- * @packets_out, @packets_in: Seen so far, where nf_conntrack_acct is on
+ * @counted:	It counts its packets: nf_conntrack_acct was on when it began
+ * @packets_out, @packets_in: Seen so far, where it does
  *
  *	phone            gateway                          remote
  *	lan.src ------> [wan.dst] ----------------------> lan.dst (= wan.src)
@@ -43,7 +44,7 @@ enum nat_side { NAT_SIDE_LAN, NAT_SIDE_WAN, NAT_SIDE_OTHER };
 struct nat_entry {
 	struct tuple lan, wan;
 	uint32_t timeout_s;
-	bool answered, fixed, from_wan, tcp_liberal, tcp_over;
+	bool answered, fixed, from_wan, tcp_liberal, tcp_over, counted;
 	uint8_t tcp_wscale[2];
 	struct conf_mark mark;
 	uint64_t packets_out, packets_in;
@@ -74,7 +75,7 @@ struct nat_entry {
  *		for NAT beyond the gateway (RFC 5626 3.5.1)
  * @idle_s:	How long the kernel keeps an entry without packets, and one that
  *		saw answers
- * @counts:	Entries count their packets (nf_conntrack_acct)
+ * @counts:	Entries that begin now count their packets (nf_conntrack_acct)
  *
  * Filled by kernel/ in the daemon, by sim/simnat.c elsewhere. All but
  * @is_inside, @is_own, @idle_s and @counts may take a system call.

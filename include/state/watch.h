@@ -20,7 +20,10 @@ struct calls;
  * Later windows are longer, and only judge an end that is known to send RTCP:
  * without it silence may be wanted. Lines that are on hold, refused, towards
  * another inside host or no audio are not judged, nor calls that use ICE, whose
- * media may have found another way.
+ * media may have found another way, nor entries that do not count.
+ *
+ * In the same windows media is looked for that comes from elsewhere than was
+ * announced: from who was let in by media.source, or goes on sending in vain.
  */
 
 /**

@@ -46,6 +46,16 @@ static void add_number(struct record *r, const char *key, uint64_t number)
 	add_text(r, key, text, sizeof(text));
 }
 
+/* Nothing, where it is not known: 0 would be a statement */
+static void add_packets(struct record *r, const char *key, uint64_t packets,
+			const struct media_traffic *of)
+{
+	if (of->unknown)
+		add_text(r, key, "", 1);
+	else
+		add_number(r, key, packets);
+}
+
 static void add_addr(struct record *r, const char *key, struct addr addr)
 {
 	char text[ADDR_TEXT_MAX];
@@ -84,8 +94,8 @@ void record_of_call(struct record *r, const struct call *call, uint64_t now_ms)
 	add_addr(r, "inside", call_inside(call));
 	add_addr(r, "remote", call->remote);
 	add_text(r, "codecs", call->codecs, CODEC_TEXT_MAX);
-	add_number(r, "packets_out", call->traffic.out);
-	add_number(r, "packets_in", call->traffic.in);
+	add_packets(r, "packets_out", call->traffic.out, &call->traffic);
+	add_packets(r, "packets_in", call->traffic.in, &call->traffic);
 	add_symptoms(r, call->symptoms);
 	add(r, "call_id", call_id(call), ID_MAX);
 	add_text(r, "from", call->from, NAME_MAX_LEN);

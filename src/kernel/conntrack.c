@@ -169,6 +169,7 @@ static bool get_entry(const struct nf_conntrack *o, int lan_direction,
 	entry->answered = status & IPS_SEEN_REPLY;
 	entry->fixed = status & IPS_FIXED_TIMEOUT;
 	entry->from_wan = lan_direction == REPL;
+	entry->counted = nfct_attr_is_set(o, ATTR_ORIG_COUNTER_PACKETS);
 	entry->packets_out = entry->from_wan ? repl : orig;
 	entry->packets_in = entry->from_wan ? orig : repl;
 	/* UDP has none of these: they read as 0 */

@@ -152,6 +152,7 @@ static int add(struct simnat *sim, const struct nat_entry *data)
 		return -ENOMEM;
 	entry->data = *data;
 	entry->data.packets_out = entry->data.packets_in = 0;
+	entry->data.counted = sim->counting;
 	set_timeout(sim, entry, data->timeout_s);
 	key_add(sim, &entry->lan, entry, &data->lan);
 	key_add(sim, &entry->wan, entry, &data->wan);
@@ -399,9 +400,9 @@ const struct nat_ops simnat_ops = {
 
 static void count(struct simnat *sim, struct simnat_entry *entry, bool outbound)
 {
-	if (sim->counting && outbound)
+	if (entry->data.counted && outbound)
 		entry->data.packets_out++;
-	else if (sim->counting)
+	else if (entry->data.counted)
 		entry->data.packets_in++;
 	/* One packet each way: IPS_SEEN_REPLY */
 	if (outbound == entry->data.from_wan)

@@ -278,15 +278,6 @@ static bool is_media(const struct alg *alg, const struct arrival *in)
 			     in->pkt.tuple.dst.port);
 }
 
-/* The call looks at it when its timer comes */
-static void note_stray(struct media_stream *s, const struct endpoint *from,
-		       bool refused)
-{
-	s->stray = *from;
-	s->stray_refused = refused;
-	s->strays++;
-}
-
 static struct decision admit_media(struct alg *alg, const struct arrival *in)
 {
 	const struct tuple *t = &in->pkt.tuple;
@@ -296,13 +287,15 @@ static struct decision admit_media(struct alg *alg, const struct arrival *in)
 
 	if (!s)
 		return d;
-	note_stray(s, &t->src, true);
 	if ((alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
 	     !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
 			    in->now_ms)) ||
-	    !media_stream_admit(&alg->media, s, &inside, t))
+	    !media_stream_admit(&alg->media, s, &inside, t)) {
+		/* The call looks at it when its timer comes */
+		if (endpoint_eq(&inside, &s->in.inside_rtp))
+			media_stream_note(s, &t->src, in->now_ms);
 		return d;
-	s->stray_refused = false;
+	}
 	d.reason = COUNTER_media_admitted;
 	d.drop = !alg->nat.dry;
 	return d;
@@ -417,7 +410,7 @@ static bool is_carried(struct alg *alg, const struct arrival *in)
 {
 	const struct addr *inside;
 
-	if (is_all_on(alg->conf) || !alg->calls.live)
+	if (is_all_on(alg->conf) || !alg->calls.table)
 		return false;
 	inside = inside_of(alg, in);
 	return inside && in->pkt.payload.len <= alg->conf->sip.max_message &&

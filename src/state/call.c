@@ -100,6 +100,17 @@ static void dialog_free(struct call *call, struct dialog *dialog)
 	free(dialog);
 }
 
+/* What it has from sources that nobody announced goes with the stream */
+static void close_stream(struct calls *calls, struct call *call,
+			 struct media_stream *s)
+{
+	if (s->refs == 1) {
+		pinhole_begin(s->guests);
+		pinhole_sum_unwanted(calls->media, s->guests, &call->traffic);
+	}
+	media_stream_put(calls->media, s);
+}
+
 static void sweep(struct calls *calls, struct call *call)
 {
 	pinhole_sum_unwanted(calls->media, call->pinholes, &call->traffic);
@@ -115,7 +126,7 @@ static void call_close(struct calls *calls, struct call *call)
 	sweep(calls, call);
 	for (int i = 0; i < CALL_STREAMS; i++) {
 		if (call->stream[i])
-			media_stream_put(calls->media, call->stream[i]);
+			close_stream(calls, call, call->stream[i]);
 		call->stream[i] = NULL;
 	}
 	if (call->map)
@@ -151,46 +162,10 @@ static void tell_end(struct calls *calls, struct call *call, uint64_t now_ms)
 		calls->ended(calls->owner, call, now_ms);
 }
 
-static bool is_announced(const struct call *call, const struct endpoint *end)
-{
-	const struct pinhole *p;
-
-	DL_FOREACH (call->pinholes, p) {
-		if (endpoint_eq(&p->lan.dst, end))
-			return true;
-	}
-	return false;
-}
-
-/* Somebody sends to one of its ports who was not announced, nor since */
-static void look_for_strays(struct calls *calls, struct call *call,
-			    uint64_t now_ms)
-{
-	struct symptom_subject of = call_subject(call);
-	char from[ENDPOINT_TEXT_MAX], to[ENDPOINT_TEXT_MAX];
-
-	for (int i = 0; i < CALL_STREAMS; i++) {
-		const struct media_stream *s = call->stream[i];
-
-		if (!s || !s->strays || !call->answered_ms ||
-		    is_announced(call, &s->stray) ||
-		    symptom_has(call->symptoms, SYMPTOM_media_elsewhere))
-			continue;
-		endpoint_format(&s->stray, from);
-		endpoint_format(&s->public_rtp, to);
-		symptom_raise(calls->symptoms, &of, SYMPTOM_media_elsewhere,
-			      now_ms, "%u packets from %s to %s, %s", s->strays,
-			      from, to,
-			      s->stray_refused ? "not let in (media.source)"
-					       : "let in by media.source");
-	}
-}
-
 static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	if (call->state == CALL_ENDED)
 		return;
-	look_for_strays(calls, call, now_ms);
 	call->state = CALL_ENDED;
 	calls->live--;
 	counter_add(calls->counters, COUNTER_calls_ended);
@@ -241,6 +216,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 		return NULL;
 	if (HASH_COUNT(calls->table) >= calls->conf->limits.calls) {
 		counter_add(calls->counters, COUNTER_calls_evicted);
+		call_close(calls, calls->list);
 		tell_end(calls, calls->list, now_ms);
 		call_free(calls, calls->list);
 	}
@@ -292,6 +268,28 @@ bool call_is_carried(const struct calls *calls, const struct addr *inside,
 	return call && call->carried;
 }
 
+/*
+ * From now on we work for it. What both sides have said while we only looked
+ * was never announced: whatever NAT has made of that carries the media, and
+ * stays. The next offer and answer are the first of ours.
+ */
+static void carry(struct calls *calls, struct call *call)
+{
+	struct dialog *d;
+
+	call->carried = true;
+	memset(call->offer, 0, sizeof(call->offer));
+	DL_FOREACH (call->dialogs, d) {
+		memset(&d->local, 0, sizeof(d->local));
+		memset(&d->remote, 0, sizeof(d->remote));
+		d->local.both = d->remote.both = UINT8_MAX;
+	}
+	calls->nat->dry = true;
+	pinhole_begin(call->pinholes);
+	sweep(calls, call);
+	calls->nat->dry = false;
+}
+
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
 		       uint64_t now_ms)
@@ -318,14 +316,13 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 	} else if (call->state != CALL_ENDED) {
 		DL_DELETE(calls->list, call);
 		DL_APPEND(calls->list, call);
+	} else if (request && msg->method == SIP_INVITE) {
+		call->remote = flow->lan.dst.addr;
 	}
 	/* Outside cannot keep its way in open by calls that nobody takes */
 	call->spoken |= outbound;
-	if (!call->carried && !calls->nat->dry) {
-		call->carried = true;
-		/* What was only thought of until now is made */
-		pinhole_keep(calls->media, call->pinholes);
-	}
+	if (!call->carried && !calls->nat->dry)
+		carry(calls, call);
 	if (call->spoken && (call->state != CALL_ENDED ||
 			     (request && msg->method == SIP_INVITE)))
 		call_add_peer(calls, call, flow, now_ms);
@@ -385,26 +382,34 @@ static struct dialog *dialog_get(struct call *call, const struct message *msg,
 	if (!d)
 		return NULL;
 	tags_of(msg, outbound, &d->local_tag, &d->remote_tag);
+	d->local.both = d->remote.both = UINT8_MAX;
 	memcpy(call->outgoing ? d->local.now : d->remote.now, call->offer,
 	       sizeof(call->offer));
+	*(call->outgoing ? &d->local.both : &d->remote.both) = call->offer_both;
 	DL_APPEND(call->dialogs, d);
 	return d;
 }
 
-static void side_say(struct side *side, const struct media_end *ends)
+static void side_say(struct side *side, const struct media_end *ends,
+		     uint8_t both)
 {
-	if (!memcmp(side->now, ends, sizeof(side->now)))
+	if (side->both == both && !memcmp(side->now, ends, sizeof(side->now)))
 		return;
-	if (!side->open)
+	if (!side->open) {
 		memcpy(side->before, side->now, sizeof(side->before));
+		side->both_before = side->both;
+	}
 	side->open = true;
+	side->both = both;
 	memcpy(side->now, ends, sizeof(side->now));
 }
 
 static void side_settle(struct side *side, bool accepted)
 {
-	if (side->open && !accepted)
+	if (side->open && !accepted) {
 		memcpy(side->now, side->before, sizeof(side->now));
+		side->both = side->both_before;
+	}
 	side->open = false;
 }
 
@@ -541,7 +546,7 @@ static void take_stream(struct calls *calls, struct call *call,
 		return;
 	}
 	if (*slot)
-		media_stream_put(calls->media, *slot);
+		close_stream(calls, call, *slot);
 	*slot = s;
 }
 
@@ -579,20 +584,20 @@ void call_describe(struct calls *calls, struct call *call,
 		if (said->stream[i])
 			take_stream(calls, call, said->stream[i]);
 	}
-	call->held = said->held;
-	call->both = said->both;
 	*(outbound ? &call->ice_out : &call->ice_in) = said->ice;
 	if (!d) {
 		/* The INVITE itself, or an answer without a tag */
-		if (outbound == call->outgoing)
+		if (outbound == call->outgoing) {
 			memcpy(call->offer, ends, sizeof(call->offer));
+			call->offer_both = said->both;
+		}
 		return;
 	}
 	side = outbound ? &d->local : &d->remote;
 	for (int i = 0; i < DESCRIBE_MEDIA; i++)
 		next[i] = said->blank[i] ? side->now[i] : ends[i];
-	call->moved |= memcmp(side->now, next, sizeof(next)) != 0;
-	side_say(side, next);
+	d->moved |= memcmp(side->now, next, sizeof(next)) != 0;
+	side_say(side, next, said->both);
 	call_reconcile(calls, call);
 }
 
@@ -664,29 +669,34 @@ static void set_due_active(struct calls *calls, struct call *call,
 		call->expires_ms ? call->expires_ms - now_ms : SILENT_MS);
 }
 
-/* Both sides have agreed on a description */
-static void set_agreed(struct call *call, uint64_t now_ms)
+/* Media may go by other ways than the description says first (RFC 8445) */
+static bool has_ice(const struct call *call)
 {
-	bool ice = call->ice_in && call->ice_out;
-
-	if (call->moved || call->state != CALL_ACTIVE)
-		watch_begin(&call->watch, ice ? 0 : call->both, now_ms);
-	call->moved = false;
-	call->state = call->held ? CALL_HELD : CALL_ACTIVE;
+	return call->ice_in && call->ice_out;
 }
 
-/* They have not: it is as before */
-static void set_refused(struct call *call)
+/*
+ * Both sides have agreed on a description. Media goes both ways where both want
+ * it: many an answer to a hold does not say that it has understood (RFC 3264
+ * 6.1 asks for it).
+ */
+static void set_agreed(struct call *call, struct dialog *d, uint64_t now_ms)
 {
-	call->held = call->state == CALL_HELD;
+	uint8_t both = d->local.both & d->remote.both;
+
+	if (d->moved || call->state != CALL_ACTIVE || !both)
+		watch_begin(&call->watch, has_ice(call) ? 0 : both, now_ms);
+	d->moved = false;
+	call->state = both ? CALL_ACTIVE : CALL_HELD;
 }
 
-static bool has_confirmed(const struct call *call)
+/* One other than @except */
+static bool has_confirmed(const struct call *call, const struct dialog *except)
 {
 	const struct dialog *d;
 
 	DL_FOREACH (call->dialogs, d) {
-		if (d->confirmed)
+		if (d->confirmed && d != except)
 			return true;
 	}
 	return false;
@@ -709,13 +719,40 @@ static void raise_unanswered(struct calls *calls, struct call *call,
 		      (unsigned int)((now_ms - call->invited_ms) / 1000));
 }
 
-/* With credentials, or the Call-ID is used for another call */
-static void begin_again(struct call *call)
+/* What is said of the next call with the same Call-ID is not of this one */
+static void forget_told(struct call *call, uint64_t now_ms)
 {
+	symptom_notes_free(call->notes);
+	call->notes = NULL;
+	call->symptoms = 0;
+	call->traffic = (struct media_traffic){ 0 };
+	call->codecs[0] = '\0';
+	call->path_seen = false;
+	call->started_ms = now_ms;
+}
+
+/* With credentials, or the Call-ID is used for another call */
+static void begin_again(struct call *call, uint64_t now_ms)
+{
+	if (call->told)
+		forget_told(call, now_ms);
 	call->state = CALL_TRYING;
 	call->invited_ms = call->answered_ms = 0;
 	call->status = 0;
 	call->replied = call->cancelled = call->bye = call->told = false;
+}
+
+static void on_bye(struct calls *calls, struct call *call, struct dialog *d,
+		   uint64_t now_ms)
+{
+	/* Of two forks that have answered, one is enough */
+	if (has_confirmed(call, d)) {
+		d->gone_ms = now_ms + TRANSACTION_MS;
+		return;
+	}
+	call->bye = true;
+	watch_end(calls, call, now_ms);
+	set_due(calls, call, now_ms, TRANSACTION_MS);
 }
 
 static void on_request(struct calls *calls, struct call *call,
@@ -725,7 +762,7 @@ static void on_request(struct calls *calls, struct call *call,
 	switch (msg->method) {
 	case SIP_INVITE:
 		if (call->state == CALL_ENDED) {
-			begin_again(call);
+			begin_again(call, now_ms);
 			calls->live++;
 		}
 		if (!call->invited_ms)
@@ -739,19 +776,16 @@ static void on_request(struct calls *calls, struct call *call,
 			call_reconcile(calls, call);
 			/* It may have answered the offer of a 2xx */
 			if (d->confirmed)
-				set_agreed(call, now_ms);
+				set_agreed(call, d, now_ms);
 		}
 		break;
 	case SIP_BYE:
 		/* One that names no dialog ends none: RFC 3261 15.1.2 */
-		if (!d)
-			break;
-		call->bye = true;
-		watch_end(calls, call, now_ms);
-		set_due(calls, call, now_ms, TRANSACTION_MS);
+		if (d)
+			on_bye(calls, call, d, now_ms);
 		break;
 	case SIP_CANCEL:
-		if (call->state == CALL_ENDED || has_confirmed(call))
+		if (call->state == CALL_ENDED || has_confirmed(call, NULL))
 			break;
 		if (awaits_answer(call) &&
 		    now_ms - call->invited_ms >= CANCEL_MS)
@@ -779,10 +813,12 @@ static void confirm(struct calls *calls, struct call *call, struct dialog *d,
 		d->gone_ms = 0;
 		dialog_settle(d, true);
 		call_reconcile(calls, call);
+		set_agreed(call, d, now_ms);
+	} else {
+		call->state = CALL_ACTIVE;
 	}
 	if (!call->answered_ms)
 		call->answered_ms = now_ms;
-	set_agreed(call, now_ms);
 	call->status = msg->status;
 	call->heard_ms = now_ms;
 	read_session_timer(call, msg, now_ms);
@@ -796,15 +832,14 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 	if (msg->status < 200) {
 		if (call->state == CALL_TRYING && msg->status > 100)
 			call->state = CALL_EARLY;
-		if (!has_confirmed(call))
+		if (!has_confirmed(call, NULL))
 			set_due(calls, call, now_ms, RINGING_MS);
 	} else if (msg->status < 300) {
 		confirm(calls, call, d, msg, now_ms);
 	} else if (d && d->confirmed) {
 		dialog_settle(d, false);
 		call_reconcile(calls, call);
-		set_refused(call);
-	} else if (!has_confirmed(call)) {
+	} else if (!has_confirmed(call, NULL)) {
 		call->status = msg->status;
 		call_end(calls, call, now_ms);
 	}
@@ -817,12 +852,14 @@ static void on_bye_answer(struct calls *calls, struct call *call,
 	if (msg->status < 200)
 		return;
 	if (sip_wants_credentials(msg->status)) {
+		if (d)
+			d->gone_ms = 0;
 		set_due_active(calls, call, now_ms);
 		return;
 	}
 	if (d)
 		dialog_free(call, d);
-	if (has_confirmed(call)) {
+	if (has_confirmed(call, NULL)) {
 		call_reconcile(calls, call);
 		set_due_active(calls, call, now_ms);
 	} else {
@@ -838,16 +875,14 @@ static void on_update_answer(struct calls *calls, struct call *call,
 		return;
 	dialog_settle(d, msg->status < 300);
 	call_reconcile(calls, call);
-	if (msg->status >= 300) {
-		set_refused(call);
+	if (msg->status >= 300)
 		return;
-	}
 	/* No INVITE was seen: the call is older than this program */
 	if (call->state == CALL_TRYING)
 		d->confirmed = true;
 	if (!d->confirmed)
 		return;
-	set_agreed(call, now_ms);
+	set_agreed(call, d, now_ms);
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
 }
@@ -926,6 +961,35 @@ static void raise_lost(struct calls *calls, struct call *call, uint64_t now_ms)
 	}
 }
 
+/* Those who were not announced, too, are let go by the kernel when they stop */
+static bool guests_are_heard(struct calls *calls, struct call *call)
+{
+	bool heard = false;
+
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		if (call->stream[i])
+			heard |= pinhole_read(calls->media,
+					      call->stream[i]->guests);
+	}
+	return heard;
+}
+
+/* Is media seen to flow, or can that not be said? */
+static void listen_to(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	enum media_sign sign = pinhole_keep(calls->media, call->pinholes);
+
+	if (guests_are_heard(calls, call))
+		sign = MEDIA_HEARD;
+	if (sign != MEDIA_SILENT || !call->pinholes || has_ice(call) ||
+	    call->state != CALL_ACTIVE)
+		call->heard_ms = now_ms;
+	/* A line that stands for days */
+	if (sign == MEDIA_HEARD && call->state == CALL_ACTIVE && !call->bye &&
+	    !call->expires_ms)
+		call->due_ms = now_ms + SILENT_MS;
+}
+
 static void look_after(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	uint64_t silent_ms = calls->conf->media.timeout_s * 1000ull;
@@ -936,11 +1000,8 @@ static void look_after(struct calls *calls, struct call *call, uint64_t now_ms)
 		return;
 	}
 	drop_gone(calls, call, now_ms);
-	if (pinhole_keep(calls->media, call->pinholes) || !call->pinholes ||
-	    call->state != CALL_ACTIVE)
-		call->heard_ms = now_ms;
+	listen_to(calls, call, now_ms);
 	watch_look(calls, call, now_ms);
-	look_for_strays(calls, call, now_ms);
 	if (awaits_answer(call) && now_ms - call->invited_ms >= TRANSACTION_MS)
 		raise_unanswered(calls, call, now_ms);
 	if (now_ms >= call->due_ms || now_ms - call->heard_ms > silent_ms) {
@@ -958,7 +1019,7 @@ static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
 	struct calls *calls = owner;
 	bool dry = calls->nat->dry;
 
-	calls->nat->dry = dry && !call->carried;
+	calls->nat->dry = !call->carried;
 	look_after(calls, call, now_ms);
 	calls->nat->dry = dry;
 }

@@ -7,6 +7,9 @@
 
 #include "base/log.h"
 
+/* A source that has been quiet for so long makes room for another */
+#define STRAY_MS 2000
+
 /* ---- ports ---- */
 
 static struct port_pool *pool_get(struct media *m, const struct addr *addr)
@@ -110,7 +113,6 @@ media_stream_new(struct media *m, const struct addr *public_addr,
 	s->in = (struct media_stream_key){ wish->rtp, *public_addr };
 	s->public_rtp = (struct endpoint){ *public_addr, port };
 	s->pairs = wish->pairs;
-	span_copy(s->type, sizeof(s->type), wish->type);
 	HASH_ADD(by_inside, m->by_inside, in, sizeof(s->in), s);
 	HASH_ADD(by_public, m->by_public, public_rtp, sizeof(s->public_rtp), s);
 	if (!TABLE_HAS(s, by_inside) || !TABLE_HAS(s, by_public)) {
@@ -140,7 +142,25 @@ struct media_stream *media_stream_get(struct media *m,
 		return NULL;
 	s->refs++;
 	s->inside_rtcp = wish->rtcp;
+	/* What was voice may be fax now, on the same port */
+	span_copy(s->type, sizeof(s->type), wish->type);
 	return s;
+}
+
+void media_stream_note(struct media_stream *s, const struct endpoint *from,
+		       uint64_t now_ms)
+{
+	bool other = !endpoint_eq(&s->stray, from);
+
+	if (s->strays && other && now_ms - s->stray_last_ms < STRAY_MS)
+		return;
+	if (!s->strays || other) {
+		s->stray = *from;
+		s->strays = 0;
+		s->stray_ms = now_ms;
+	}
+	s->strays++;
+	s->stray_last_ms = now_ms;
 }
 
 void media_stream_put(struct media *m, struct media_stream *stream)
@@ -312,17 +332,31 @@ static bool read_packets(const struct media *m, struct pinhole *p)
 	/* One that was made anew counts from zero */
 	if (now.packets_out < p->base_out || now.packets_in < p->base_in)
 		p->base_out = p->base_in = 0;
+	p->counted = now.counted;
 	p->packets_out = now.packets_out;
 	p->packets_in = now.packets_in;
 	return true;
 }
 
-void pinhole_read(struct media *m, struct pinhole *list)
+/* Return: false as read_packets(); @passed is set if there are more packets */
+static bool look(const struct media *m, struct pinhole *p, bool *passed)
+{
+	uint64_t before_out = p->packets_out, before_in = p->packets_in;
+
+	if (!read_packets(m, p))
+		return false;
+	*passed |= p->packets_out != before_out || p->packets_in != before_in;
+	return true;
+}
+
+bool pinhole_read(struct media *m, struct pinhole *list)
 {
 	struct pinhole *p;
+	bool passed = false;
 
 	DL_FOREACH (list, p)
-		read_packets(m, p);
+		look(m, p, &passed);
+	return passed;
 }
 
 void pinhole_base(struct pinhole *list)
@@ -341,9 +375,10 @@ void pinhole_sum_unwanted(struct media *m, struct pinhole *list,
 	struct pinhole *p;
 
 	DL_FOREACH (list, p) {
-		if (p->wanted || p->rtcp || !m->nat->ops->counts(m->nat->ctx))
+		if (p->wanted || p->rtcp)
 			continue;
 		read_packets(m, p);
+		sum->unknown |= !p->counted;
 		sum->out += p->packets_out;
 		sum->in += p->packets_in;
 	}
@@ -404,28 +439,29 @@ bool media_stream_admit(struct media *m, struct media_stream *s,
 	}
 	if (count >= STREAM_GUESTS)
 		return false;
-	pinhole_want(m, &s->guests, inside, &wan->dst, &wan->src, false);
+	pinhole_want(m, &s->guests, inside, &wan->dst, &wan->src,
+		     !endpoint_eq(inside, &s->in.inside_rtp));
 	return true;
 }
 
-bool pinhole_keep(struct media *m, struct pinhole *list)
+enum media_sign pinhole_keep(struct media *m, struct pinhole *list)
 {
-	bool heard = !m->nat->ops->counts(m->nat->ctx);
+	bool unknown = m->nat->dry || !m->nat->ops->counts(m->nat->ctx);
+	bool passed = false;
 	struct pinhole *p;
 
 	DL_FOREACH (list, p) {
-		uint64_t before_out = p->packets_out, before_in = p->packets_in;
-
-		if (!read_packets(m, p)) {
+		if (!look(m, p, &passed)) {
 			pinhole_open(m, p);
 			continue;
 		}
-		if (p->packets_out != before_out || p->packets_in != before_in)
-			heard = true;
+		unknown |= !p->counted;
 		pinhole_remark(m, p);
 		nat_refresh(m->nat, &p->lan, m->conf->media.timeout_s);
 	}
-	return heard;
+	if (passed)
+		return MEDIA_HEARD;
+	return unknown ? MEDIA_UNKNOWN : MEDIA_SILENT;
 }
 
 void media_free(struct media *m)

@@ -16,14 +16,19 @@
 #define LATER_MS 30000
 /* Half a second of speech: some phones send a few packets to open NAT */
 #define SPEECH_PACKETS 25
+/* A source that is not let in: one that goes on, not one that knocks */
+#define STRAY_PACKETS 3
+#define STRAY_MS 2000
 
 /**
  * struct line - Packets of one m= line in the window
  * @out, @in:	RTP of the inside, the remote end
  * @rtcp_out, @rtcp_in: The same with RTCP
+ * @known:	These are all
  */
 struct line {
 	uint64_t out, in, rtcp_out, rtcp_in;
+	bool known;
 };
 
 void watch_begin(struct watch *w, uint8_t lines, uint64_t now_ms)
@@ -51,6 +56,7 @@ static void rebase(struct calls *calls, struct call *call, uint64_t now_ms)
 			continue;
 		pinhole_read(calls->media, call->stream[i]->guests);
 		pinhole_base(call->stream[i]->guests);
+		call->stream[i]->strays = 0;
 	}
 }
 
@@ -61,9 +67,11 @@ static void add_packets(struct line *line, const struct pinhole *list,
 
 	DL_FOREACH (list, p) {
 		if (endpoint_eq(&p->lan.src, &inside->rtp)) {
+			line->known &= p->counted;
 			line->out += p->packets_out - p->base_out;
 			line->in += p->packets_in - p->base_in;
 		} else if (endpoint_eq(&p->lan.src, &inside->rtcp)) {
+			line->known &= p->counted;
 			line->rtcp_out += p->packets_out - p->base_out;
 			line->rtcp_in += p->packets_in - p->base_in;
 		}
@@ -111,7 +119,62 @@ static void raise(struct calls *calls, struct call *call, unsigned int i,
 			      inside, seconds, line->in, remote);
 }
 
-/* Audio whose packets pass us, as far as we know */
+/* ---- media from elsewhere ---- */
+
+static bool is_announced(const struct call *call, const struct endpoint *end)
+{
+	const struct pinhole *p;
+
+	DL_FOREACH (call->pinholes, p) {
+		if (endpoint_eq(&p->lan.dst, end))
+			return true;
+	}
+	return false;
+}
+
+static void raise_elsewhere(struct calls *calls, struct call *call,
+			    const struct media_stream *s,
+			    const struct endpoint *from,
+			    const struct endpoint *announced, bool refused,
+			    uint64_t now_ms)
+{
+	struct symptom_subject of = call_subject(call);
+	char source[ENDPOINT_TEXT_MAX], to[ENDPOINT_TEXT_MAX];
+	char said[ENDPOINT_TEXT_MAX];
+
+	endpoint_format(from, source);
+	endpoint_format(&s->public_rtp, to);
+	endpoint_format(announced, said);
+	symptom_raise(calls->symptoms, &of, SYMPTOM_media_elsewhere, now_ms,
+		      "media comes from %s to %s, announced was %s; %s", source,
+		      to, said,
+		      refused ? "not let in (media.source)"
+			      : "let in by media.source");
+}
+
+/* Somebody who was not announced sends, and goes on */
+static void look_for_strays(struct calls *calls, struct call *call,
+			    const struct media_stream *s,
+			    const struct endpoint *announced, uint64_t now_ms)
+{
+	const struct pinhole *p;
+
+	DL_FOREACH (s->guests, p) {
+		if (!p->rtcp && p->packets_in - p->base_in >= SPEECH_PACKETS &&
+		    !is_announced(call, &p->lan.dst))
+			raise_elsewhere(calls, call, s, &p->lan.dst, announced,
+					false, now_ms);
+	}
+	if (s->strays >= STRAY_PACKETS &&
+	    s->stray_last_ms - s->stray_ms >= STRAY_MS &&
+	    !is_announced(call, &s->stray))
+		raise_elsewhere(calls, call, s, &s->stray, announced, true,
+				now_ms);
+}
+
+/* ---- lines ---- */
+
+/* Media whose packets pass us, as far as we know */
 static bool is_judged(const struct calls *calls, const struct call *call,
 		      const struct dialog *d, unsigned int i,
 		      const struct media_stream **s)
@@ -123,8 +186,7 @@ static bool is_judged(const struct calls *calls, const struct call *call,
 		return false;
 	*s = call_stream(call, &d->local.now[i].rtp);
 	/* What another inside host is sent stays inside, or turns round */
-	return *s && !strcasecmp((*s)->type, "audio") &&
-	       !nat->ops->is_inside(nat->ctx, &remote->addr) &&
+	return *s && !nat->ops->is_inside(nat->ctx, &remote->addr) &&
 	       !stream_find_public(calls->media, remote);
 }
 
@@ -146,26 +208,27 @@ static void judge(struct calls *calls, struct call *call, uint64_t now_ms)
 	struct watch *w = &call->watch;
 
 	for (unsigned int i = 0; d && i < DESCRIBE_MEDIA; i++) {
-		struct line line = { 0 };
+		struct line line = { .known = true };
 
 		if (!is_judged(calls, call, d, i, &s))
 			continue;
 		pinhole_read(calls->media, s->guests);
+		look_for_strays(calls, call, s, &d->remote.now[i].rtp, now_ms);
 		add_packets(&line, call->pinholes, &d->local.now[i]);
 		add_packets(&line, s->guests, &d->local.now[i]);
+		if (!line.known || strcasecmp(s->type, "audio") != 0)
+			continue;
 		raise(calls, call, i, &line, d, now_ms);
 		w->rtcp_out |= (uint8_t)((line.rtcp_out > 0) << i);
 		w->rtcp_in |= (uint8_t)((line.rtcp_in > 0) << i);
 	}
 }
 
-/* Without counts nothing can be said; nor of what we only think of */
+/* Nothing can be said of what we only think of */
 static bool can_tell(const struct calls *calls, const struct call *call)
 {
-	const struct nat *nat = calls->media->nat;
-
 	return call->watch.since_ms && call->state == CALL_ACTIVE &&
-	       !nat->dry && nat->ops->counts(nat->ctx);
+	       !calls->media->nat->dry;
 }
 
 void watch_look(struct calls *calls, struct call *call, uint64_t now_ms)

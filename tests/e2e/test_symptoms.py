@@ -10,7 +10,7 @@ import pytest
 from lib import sip
 from lib.agents import rtp
 from lib.call import Call, announced, call_out
-from lib.gateway import ALICE, MEDIA, PUBLIC
+from lib.gateway import ALICE, MEDIA, PUBLIC, STRANGER
 from lib.sip import sdp
 
 FIRST_S = 12  # the daemon looks at a call's audio after so long
@@ -140,13 +140,30 @@ def test_dropped_call(daemon, call):
 def test_media_from_elsewhere(daemon, call, media_outside):
     made, mine, theirs, told = call
     other = media_outside(MEDIA, 9000)
-    for number in range(20):
-        other.rtp.send(rtp(number), told)
+    end, sequence = time.monotonic() + FIRST_S + 3, 0
+    while time.monotonic() < end:
+        sequence += 1
+        mine.rtp.send(rtp(sequence), theirs.rtp.address)
+        other.rtp.send(rtp(sequence), told)
         time.sleep(0.02)
-    talk(FIRST_S + 3, mine, theirs, told)
-    text = wait_for(lambda: symptoms(daemon).get("media_elsewhere"))
-    assert f"from {MEDIA}:9000 to {PUBLIC}:{told[1]}" in text
+    assert wait_for(lambda: symptoms(daemon)) == {
+        "media_elsewhere": f"media comes from {MEDIA}:9000 to {PUBLIC}:"
+                           f"{told[1]}, announced was {MEDIA}:8000; let in "
+                           "by media.source"}
     made.from_phone("BYE")
+    record, = wait_for(lambda: records(daemon))
+    assert int(record["packets_in"]) > 300
+
+
+@pytest.mark.config(media__source="any")
+def test_scanned_media_port(daemon, call, media_outside):
+    """The Internet knocks at every port."""
+    _, mine, theirs, told = call
+    other = media_outside(STRANGER, 9000)
+    for number in range(3):
+        other.rtp.send(b"?", told)
+    talk(FIRST_S + 3, mine, theirs, told)
+    assert symptoms(daemon) == {}
 
 
 def test_refused_registration(daemon, line):

@@ -783,6 +783,30 @@ static void test_switched_on_meanwhile(void **state)
 	assert_closed();
 }
 
+/* What was said while we only looked was never announced: NAT's own entries
+ * carry that call, and stay as they are
+ */
+static void test_switched_on_leaves_media_alone(void **state)
+{
+	(void)state;
+	st->conf.gateway.mode = CONF_MODE_OBSERVE;
+	alg_configure(st->alg, &st->conf);
+	call_out();
+	stage_send(st, RTP, FAR_RTP, "rtp");
+	assert_int_equal(talk_port(st, RTP, FAR_RTP), 4000);
+	st->conf.gateway.mode = CONF_MODE_ACTIVE;
+	alg_configure(st->alg, &st->conf);
+	talk_for(400);
+	assert_int_equal(talk_port(st, RTP, FAR_RTP), 4000);
+	out(st, .method = "INFO", .cseq = 3);
+	in(st, .method = "UPDATE", .cseq = 9);
+	out(st, .method = "UPDATE", .cseq = 9, .status = 200);
+	talk_for(10);
+	assert_int_equal(talk_port(st, RTP, FAR_RTP), 4000);
+	bye_out();
+	assert_int_equal(talk_port(st, RTP, FAR_RTP), 4000);
+}
+
 /* The daemon stops: running calls go on (design, SIGTERM) */
 static void test_stop(void **state)
 {
@@ -838,6 +862,7 @@ int main(void)
 		TEST(test_observe),
 		TEST(test_switched_off_meanwhile),
 		TEST(test_switched_on_meanwhile),
+		TEST(test_switched_on_leaves_media_alone),
 		TEST(test_stop),
 	};
 

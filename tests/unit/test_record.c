@@ -183,6 +183,18 @@ static void end_silent(void)
 	hang_up();
 }
 
+/* Nothing counts: nothing is said */
+static void test_no_accounting(void **state)
+{
+	(void)state;
+	record_open(st->alg);
+	st->sim.counting = false;
+	call_for(20);
+	assert_non_null(strstr(written_by(hang_up),
+			       "packets_out=\"\" packets_in=\"\" "
+			       "symptoms=\"\" "));
+}
+
 static void test_symptoms(void **state)
 {
 	const char *line;
@@ -325,11 +337,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
-		T(test_call),	       T(test_refused),
-		T(test_challenged),    T(test_unauthorized),
-		T(test_symptoms),      T(test_forged),
-		T(test_registration),  T(test_journal),
-		T(test_journal_fails), T(test_not_the_journal),
+		T(test_call),
+		T(test_refused),
+		T(test_challenged),
+		T(test_unauthorized),
+		T(test_no_accounting),
+		T(test_symptoms),
+		T(test_forged),
+		T(test_registration),
+		T(test_journal),
+		T(test_journal_fails),
+		T(test_not_the_journal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

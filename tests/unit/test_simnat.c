@@ -137,10 +137,19 @@ static void test_packets_prolong(void **state)
 	assert_true(got.answered);
 	assert_int_equal(got.packets_out, 1);
 	assert_int_equal(got.packets_in, 1);
+	/* nf_conntrack_acct decides when an entry begins */
+	assert_true(got.counted);
 	sim.counting = false;
 	simnat_pass(&sim, NAT_SIDE_WAN, &wan, &to);
 	assert_true(has(R, P, NAT_SIDE_WAN, &got));
-	assert_int_equal(got.packets_in, 1);
+	assert_int_equal(got.packets_in, 2);
+	lan = tuple(B, R);
+	simnat_pass(&sim, NAT_SIDE_LAN, &lan, &to);
+	sim.counting = true;
+	simnat_pass(&sim, NAT_SIDE_LAN, &lan, &to);
+	assert_true(has(B, R, NAT_SIDE_LAN, &got));
+	assert_false(got.counted);
+	assert_int_equal(got.packets_out, 0);
 }
 
 struct sent {

@@ -281,6 +281,23 @@ static void test_refused(void **state)
 	assert_int_equal(call()->status, 486);
 }
 
+/* Called again by the same Call-ID: what was wrong then is told, and over */
+static void test_called_again(void **state)
+{
+	(void)state;
+	invite();
+	stage_wait(st, 33);
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_invite_unanswered);
+	in(st, .method = "INVITE", .status = 503);
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(), .cseq = 2,
+	    .server = "198.51.100.6:5060");
+	assert_int_equal(call()->symptoms, 0);
+	stage_wait(st, 33);
+	assert_string_equal(last()->text,
+			    "no answer from 198.51.100.6 to the INVITE of "
+			    "192.168.1.10 for 32 s");
+}
+
 /* Credentials are asked for, and given, by the same Call-ID */
 static void test_challenged(void **state)
 {
@@ -353,7 +370,7 @@ static void test_busy_phone(void **state)
 
 /* ---- registrations ---- */
 
-static void register_out(int cseq, const char *via)
+static void register_with(int cseq, const char *via, int seconds)
 {
 	char text[1024];
 
@@ -363,9 +380,19 @@ static void register_out(int cseq, const char *via)
 		 "From: <sip:u@example.com>;tag=1\r\n"
 		 "To: <sip:u@example.com>\r\nCall-ID: reg\r\n"
 		 "CSeq: %d REGISTER\r\nContact: <sip:u@" PHONE ">\r\n"
-		 "Expires: 600\r\nContent-Length: 0\r\n\r\n",
-		 via, cseq, cseq);
+		 "Expires: %d\r\nContent-Length: 0\r\n\r\n",
+		 via, cseq, cseq, seconds);
 	stage_send(st, PHONE, SERVER, text);
+}
+
+static void register_out(int cseq, const char *via)
+{
+	register_with(cseq, via, 600);
+}
+
+static void register_for(int cseq, int seconds)
+{
+	register_with(cseq, "", seconds);
 }
 
 static void register_in(int cseq, int status, const char *via,
@@ -497,6 +524,173 @@ static void test_stray_refusal(void **state)
 	register_out(1, "");
 	register_in(7, 403, PUBLIC, NULL);
 	assert_none();
+}
+
+/* Taking leave is no lapse, whether or not anybody answers */
+static void test_leave_unanswered(void **state)
+{
+	(void)state;
+	register_out(1, "");
+	register_in(1, 200, PUBLIC, OURS);
+	stage_wait(st, 10);
+	register_for(2, 0);
+	stage_wait(st, 700);
+	assert_none();
+	assert_string_equal(ended_by, "removed");
+}
+
+/* It is asked for its password on the way out, and gone */
+static void test_leave_challenged(void **state)
+{
+	(void)state;
+	register_out(1, "");
+	register_in(1, 200, PUBLIC, OURS);
+	stage_wait(st, 10);
+	register_for(2, 0);
+	register_in(2, 401, PUBLIC, NULL);
+	stage_wait(st, 700);
+	assert_none();
+	assert_string_equal(ended_by, "removed");
+}
+
+/* Many phones begin by taking leave of what they had before */
+static void test_leave_first(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		register_for(1, 0);
+		register_in(1, i ? 403 : 401, PUBLIC, NULL);
+		stage_wait(st, 40);
+		assert_none();
+	}
+}
+
+/* A phone that starts anew, at another port: the old Contact is not missed */
+static void test_restarted_phone(void **state)
+{
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 600);
+	stage_wait(st, 60);
+	out(st, .phone = PHONE_ADDR ":5070", .method = "REGISTER",
+	    .remote_tag = "", .call_id = "anew",
+	    .extra = "Contact: <sip:u@" PHONE_ADDR ":5070>\r\n");
+	in(st, .public_end = PUBLIC_ADDR ":5070", .method = "REGISTER",
+	   .status = 200, .call_id = "anew",
+	   .extra = "Contact: <sip:u@" PUBLIC ">;expires=540, "
+		    "<sip:u@" PUBLIC_ADDR ":5070>;expires=3600\r\n");
+	assert_int_equal(st->alg->registrations.count, 2);
+	stage_wait(st, 700);
+	assert_none();
+	assert_string_equal(ended_by, "replaced");
+	assert_int_equal(st->alg->registrations.count, 1);
+}
+
+/* The refresh is under way when the time is over */
+static void test_late_refresh(void **state)
+{
+	(void)state;
+	register_out(1, "");
+	register_in(1, 200, PUBLIC, OURS);
+	stage_wait(st, 599);
+	register_out(2, "");
+	stage_wait(st, 4);
+	assert_none();
+	register_in(2, 200, PUBLIC, OURS);
+	assert_none();
+	assert_int_equal(reg()->expires_ms, st->now_ms + 600 * 1000);
+	/* And one that nobody answers is told at once, not at the end */
+	stage_wait(st, 300);
+	register_out(3, "");
+	stage_wait(st, 34);
+	assert_last(SYMPTOM_register_unanswered,
+		    "no answer from 198.51.100.5 for 32 s");
+	stage_wait(st, 300);
+	assert_last(SYMPTOM_registration_lapsed,
+		    "not refreshed at 198.51.100.5 within 600 s; the last "
+		    "REGISTER was not granted");
+}
+
+/* What was mended is forgotten, and told again if it comes again */
+static void test_refused_again(void **state)
+{
+	(void)state;
+	register_out(1, "");
+	register_in(1, 200, PUBLIC, OURS);
+	for (int i = 1; i <= 2; i++) {
+		register_out(2 * i, "");
+		register_in(2 * i, 503, PUBLIC, NULL);
+		assert_int_equal(reg()->symptoms,
+				 1u << SYMPTOM_registration_refused);
+		assert_int_equal(
+			stage_count(st, COUNTER_symptoms +
+						SYMPTOM_registration_refused),
+			i);
+		register_out(2 * i + 1, "");
+		register_in(2 * i + 1, 200, PUBLIC, OURS);
+		assert_int_equal(reg()->symptoms, 0);
+	}
+}
+
+/* Who is left alone is not watched: nothing is known of his refreshes */
+static void test_left_alone_meanwhile(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 3; how++) {
+		talk_register(st, PHONE, PUBLIC, 60);
+		if (how == 0)
+			st->conf.gateway.mode = CONF_MODE_BYPASS;
+		else
+			*(how == 1 ? &st->conf.bypass.phones
+				   : &st->conf.bypass.peers) =
+				(struct conf_networks){
+					.count = 1,
+					.net = { stage_network("0.0.0.0/0") }
+				};
+		alg_configure(st->alg, &st->conf);
+		stage_wait(st, 30);
+		talk_register(st, PHONE, PUBLIC, 60);
+		stage_wait(st, 60);
+		assert_none();
+		assert_string_equal(ended_by, "bypassed");
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+static void test_agent_left_alone_meanwhile(void **state)
+{
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 60);
+	st->conf.bypass.user_agents = (struct conf_names){ 1, { "Clever*" } };
+	alg_configure(st->alg, &st->conf);
+	stage_wait(st, 30);
+	out(st, .method = "REGISTER", .remote_tag = "",
+	    .extra = "User-Agent: Clever 1\r\n");
+	assert_int_equal(st->d.reason, COUNTER_bypassed);
+	stage_wait(st, 60);
+	assert_none();
+	assert_string_equal(ended_by, "bypassed");
+}
+
+/* Nothing is changed: what comes back is as the phone wrote it */
+static void test_observed(void **state)
+{
+	(void)state;
+	st->conf.gateway.mode = CONF_MODE_OBSERVE;
+	alg_configure(st->alg, &st->conf);
+	register_out(1, ";rport");
+	register_in(1, 200, PHONE ";received=203.0.113.1;rport=5060",
+		    "<sip:u@" PHONE ">;expires=600");
+	assert_none();
+	invite();
+	stage_send(st, SERVER, PUBLIC,
+		   "SIP/2.0 180 X\r\n"
+		   "Via: SIP/2.0/UDP " PHONE ";branch=z9hG4bKINVITE0\r\n"
+		   "From: <sip:phone@example.com>;tag=a\r\n"
+		   "To: <sip:far@example.com>;tag=b\r\nCall-ID: call\r\n"
+		   "CSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n");
+	assert_none();
+	assert_int_equal(reg()->symptoms, 0);
 }
 
 /* ---- somebody else on the path ---- */
@@ -726,6 +920,7 @@ int main(void)
 		T(test_cancelled_while_ringing),
 		T(test_ringing_for_ever),
 		T(test_refused),
+		T(test_called_again),
 		T(test_challenged),
 		T(test_lost_by_silence),
 		T(test_lost_by_session_timer),
@@ -741,6 +936,15 @@ int main(void)
 		T(test_challenge_ignored),
 		T(test_wrong_password),
 		T(test_stray_refusal),
+		T(test_leave_unanswered),
+		T(test_leave_challenged),
+		T(test_leave_first),
+		T(test_restarted_phone),
+		T(test_late_refresh),
+		T(test_refused_again),
+		T(test_left_alone_meanwhile),
+		T(test_agent_left_alone_meanwhile),
+		T(test_observed),
 		T(test_via_changed),
 		T(test_via_port_changed),
 		T(test_nat_upstream),

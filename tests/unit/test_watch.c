@@ -230,6 +230,84 @@ static void test_hold(void **state)
 	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
 }
 
+/* Many do not say in their answer that they have understood the hold */
+static void test_hold_answered_plainly(void **state)
+{
+	(void)state;
+	call_out();
+	media_for(5, PHONE_RTP | FAR_END);
+	reinvite("a=sendonly\r\n", "");
+	assert_int_equal(call()->state, CALL_HELD);
+	media_for(100, PHONE_RTP);
+	assert_healthy();
+	reinvite("a=inactive\r\n", "");
+	media_for(300, 0);
+	assert_healthy();
+	reinvite("", "");
+	assert_int_equal(call()->state, CALL_ACTIVE);
+	media_for(14, PHONE_RTP);
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
+}
+
+/* Hold as RFC 2543 had it: c= is 0.0.0.0, and the answer is a plain one */
+static void test_hold_by_zero(void **state)
+{
+	(void)state;
+	call_out();
+	media_for(5, PHONE_RTP | FAR_END);
+	out(st, .method = "INVITE", .sdp = talk_sdp("0.0.0.0", 4000, ""),
+	    .cseq = 50);
+	in(st, .method = "INVITE", .status = 200, .sdp = theirs(""),
+	   .cseq = 50);
+	out(st, .method = "ACK", .cseq = 50);
+	assert_int_equal(call()->state, CALL_HELD);
+	media_for(300, 0);
+	assert_healthy();
+}
+
+/* A hold that is refused is none */
+static void test_refused_hold(void **state)
+{
+	(void)state;
+	call_out();
+	out(st, .method = "INVITE", .sdp = mine("a=inactive\r\n"), .cseq = 50);
+	in(st, .method = "INVITE", .status = 488, .cseq = 50);
+	out(st, .method = "ACK", .cseq = 50);
+	assert_int_equal(call()->state, CALL_ACTIVE);
+	media_for(14, PHONE_RTP);
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
+}
+
+/* Two forks have answered, and the caller takes leave of one of them */
+static void test_bye_to_the_other_fork(void **state)
+{
+	(void)state;
+	call_out();
+	in(st, .method = "INVITE", .status = 200, .sdp = theirs(""),
+	   .remote_tag = "c");
+	out(st, .method = "ACK", .remote_tag = "c");
+	out(st, .method = "BYE", .remote_tag = "c", .cseq = 2);
+	in(st, .method = "BYE", .status = 200, .remote_tag = "c", .cseq = 2);
+	media_for(14, PHONE_RTP);
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
+	stage_wait(st, 250);
+	assert_true(symptom_has(call()->symptoms, SYMPTOM_call_lost));
+}
+
+/* A line that stands for days: a door, a lift, a studio */
+static void test_day_and_night(void **state)
+{
+	(void)state;
+	call_out();
+	media_for(20, PHONE_RTP | FAR_END);
+	for (int i = 0; i < 26 * 60; i++) {
+		media_for(1, PHONE_RTP | FAR_END);
+		stage_wait(st, 59);
+	}
+	assert_healthy();
+	assert_int_equal(st->alg->calls.live, 1);
+}
+
 /* Session refresh: nothing has changed, and no new window begins */
 static void test_refresh_while_muted(void **state)
 {
@@ -278,6 +356,34 @@ static void test_fax(void **state)
 	assert_string_equal(call()->codecs, "t38");
 }
 
+static const char *fax_sdp(const char *addr, int port)
+{
+	static char text[2][256];
+	static unsigned int next;
+	char *buf = text[next++ % 2];
+
+	snprintf(buf, sizeof(text[0]),
+		 "v=0\r\no=- 1 2 IN IP4 %s\r\ns=-\r\nc=IN IP4 %s\r\n"
+		 "t=0 0\r\nm=image %d udptl t38\r\n",
+		 addr, addr, port);
+	return buf;
+}
+
+/* A call that turns into fax, on the same ports: a page goes one way */
+static void test_fax_on_the_port_of_voice(void **state)
+{
+	(void)state;
+	call_out();
+	media_for(5, PHONE_RTP | FAR_END);
+	in(st, .method = "INVITE", .sdp = fax_sdp(MEDIA_ADDR, 6000), .cseq = 7);
+	out(st, .method = "INVITE", .status = 200, .cseq = 7,
+	    .sdp = fax_sdp(PHONE_ADDR, 4000));
+	in(st, .method = "ACK", .cseq = 7);
+	media_for(60, PHONE_RTP);
+	assert_healthy();
+	assert_string_equal(call()->stream[0]->type, "image");
+}
+
 /* With ICE media may go by a candidate that we did not map */
 static void test_ice(void **state)
 {
@@ -291,6 +397,10 @@ static void test_ice(void **state)
 	out(st, .method = "ACK");
 	media_for(60, 0);
 	assert_healthy();
+	/* It is not lost either, if media has left the pinholes */
+	media_for(300, 0);
+	assert_healthy();
+	assert_int_equal(st->alg->calls.live, 1);
 }
 
 /* Nothing counts, or nothing is done: nothing can be said */
@@ -309,8 +419,24 @@ static void test_observe(void **state)
 	st->conf.gateway.mode = CONF_MODE_OBSERVE;
 	alg_configure(st->alg, &st->conf);
 	call_out();
-	media_for(60, PHONE_RTP);
+	/* Nor that it is lost, whose media goes by NAT's own entry */
+	media_for(300, PHONE_RTP);
 	assert_healthy();
+	assert_int_equal(st->alg->calls.live, 1);
+}
+
+/* What is switched on in a running call begins to count with the next entry:
+ * one that does not count says nothing, neither of silence nor of loss
+ */
+static void test_accounting_begins_meanwhile(void **state)
+{
+	(void)state;
+	st->sim.counting = false;
+	call_out();
+	st->sim.counting = true;
+	media_for(300, PHONE_RTP | FAR_END);
+	assert_healthy();
+	assert_int_equal(st->alg->calls.live, 1);
 }
 
 /*
@@ -361,8 +487,9 @@ static void test_media_elsewhere(void **state)
 		media_for(1, PHONE_RTP);
 	}
 	assert_says(SYMPTOM_media_elsewhere,
-		    "1 packets from 198.51.100.77:7000 to " PUBLIC_ADDR
-		    ":16384, let in by media.source");
+		    "media comes from 198.51.100.77:7000 to " PUBLIC_ADDR
+		    ":16384, announced was " FAR_RTP
+		    "; let in by media.source");
 }
 
 static void test_media_elsewhere_refused(void **state)
@@ -376,11 +503,91 @@ static void test_media_elsewhere_refused(void **state)
 			   "rtp");
 		media_for(1, PHONE_RTP | FAR_END);
 	}
-	assert_true(symptom_has(call()->symptoms, SYMPTOM_media_elsewhere));
-	assert_non_null(strstr(
-		symptom_note_text(call()->notes, SYMPTOM_media_elsewhere),
-		"packets from 198.51.100.77:7000 to " PUBLIC_ADDR
-		":16384, not let in"));
+	assert_says(SYMPTOM_media_elsewhere,
+		    "media comes from 198.51.100.77:7000 to " PUBLIC_ADDR
+		    ":16384, announced was " FAR_RTP
+		    "; not let in (media.source)");
+}
+
+static void source(enum conf_source from)
+{
+	st->conf.media.source = from;
+	alg_configure(st->alg, &st->conf);
+}
+
+/* Only he who was not announced sends, and the phone is muted: a call */
+static void test_guest_alone(void **state)
+{
+	(void)state;
+	source(CONF_SOURCE_ANY);
+	call_out();
+	for (int i = 0; i < 300; i++) {
+		stage_send(st, "198.51.100.77:7000", PUBLIC_ADDR ":16384",
+			   "rtp");
+		stage_wait(st, 1);
+	}
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_media_elsewhere);
+	assert_int_equal(st->alg->calls.live, 1);
+	bye_out();
+	assert_int_equal(call()->traffic.in, 299);
+}
+
+/* The Internet knocks at every port */
+static void test_scanned(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		source(i ? CONF_SOURCE_ANY : CONF_SOURCE_SIGNALLING);
+		call_out();
+		media_for(5, PHONE_RTP | FAR_END);
+		stage_send(st, "192.0.2.66:4444", PUBLIC_ADDR ":16384", "?");
+		stage_send(st, "192.0.2.66:4444", PUBLIC_ADDR ":16384", "?");
+		media_for(30, PHONE_RTP | FAR_END);
+		assert_healthy();
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+/* Whoever sent before still does for a moment */
+static void test_remote_moves(void **state)
+{
+	(void)state;
+	source(CONF_SOURCE_SIGNALLING);
+	call_out();
+	media_for(20, PHONE_RTP | FAR_END);
+	in(st, .method = "INVITE", .sdp = talk_sdp(MEDIA_ADDR, 6200, ""),
+	   .cseq = 7);
+	out(st, .method = "INVITE", .status = 200, .sdp = mine(""), .cseq = 7);
+	in(st, .method = "ACK", .cseq = 7);
+	for (int i = 0; i < 30; i++)
+		stage_send(st, FAR_RTP, PUBLIC_ADDR ":16384", "rtp");
+	for (int i = 0; i < 30; i++) {
+		stage_send(st, RTP, MEDIA_ADDR ":6200", "rtp");
+		stage_send(st, MEDIA_ADDR ":6200", PUBLIC_ADDR ":16384", "rtp");
+		stage_wait(st, 1);
+	}
+	assert_healthy();
+}
+
+/* ICE tries every pair of addresses, and takes one */
+static void test_ice_elsewhere(void **state)
+{
+	(void)state;
+	source(CONF_SOURCE_ANY);
+	out(st, .method = "INVITE", .remote_tag = "",
+	    .sdp = mine("a=candidate:1 1 UDP 1 " PHONE_ADDR
+			" 4000 typ host\r\n"));
+	in(st, .method = "INVITE", .status = 200,
+	   .sdp = theirs("a=candidate:1 1 UDP 1 " MEDIA_ADDR
+			 " 6000 typ host\r\n"));
+	out(st, .method = "ACK");
+	for (int i = 0; i < 60; i++) {
+		stage_send(st, "198.51.100.77:7000", PUBLIC_ADDR ":16384",
+			   "rtp");
+		stage_wait(st, 1);
+	}
+	assert_healthy();
 }
 
 /* Media that overtakes the answer is announced soon enough */
@@ -412,15 +619,26 @@ int main(void)
 		T(test_muted_later),
 		T(test_lost_later),
 		T(test_hold),
+		T(test_hold_answered_plainly),
+		T(test_hold_by_zero),
+		T(test_refused_hold),
+		T(test_bye_to_the_other_fork),
+		T(test_day_and_night),
 		T(test_refresh_while_muted),
 		T(test_early_media),
 		T(test_fax),
+		T(test_fax_on_the_port_of_voice),
 		T(test_ice),
 		T(test_no_accounting),
 		T(test_observe),
+		T(test_accounting_begins_meanwhile),
 		T(test_inside_to_inside),
 		T(test_media_elsewhere),
 		T(test_media_elsewhere_refused),
+		T(test_guest_alone),
+		T(test_scanned),
+		T(test_remote_moves),
+		T(test_ice_elsewhere),
 		T(test_media_before_the_answer),
 	};
 
