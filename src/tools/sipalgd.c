@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "daemon/daemon.h"
 #include "daemon/rules.h"
@@ -90,6 +92,18 @@ static void parse_options(int argc, char **argv, struct options *opts)
 	}
 }
 
+/* Where standard error is closed, a socket would get its number, and the log */
+static void open_standard(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	struct options opts = {
@@ -103,8 +117,10 @@ int main(int argc, char **argv)
 		free(conf);
 		return 1;
 	}
-	if (opts.task == TASK_RUN)
+	if (opts.task == TASK_RUN) {
+		open_standard();
 		return daemon_run(opts.conf_path, conf);
+	}
 	if (opts.task == TASK_RULES)
 		status = rules_print(conf, opts.rules, stdout) ? 1 : 0;
 	else if (opts.task == TASK_CONFIG)

@@ -47,6 +47,19 @@ def test_stopped_sip_passes_untouched(daemon, line):
     line.register()
 
 
+def test_nothing_is_open_at_start(stopped, line):
+    """Nor standard error: no socket gets its number, and the log."""
+    stopped.prefix = ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"]
+    stopped.start()
+    for number in range(3):
+        assert os.readlink(f"/proc/{stopped.pid}/fd/{number}") == "/dev/null"
+    line.register()
+    stopped.reload()
+    assert stopped.status()["registrations"] == 1
+    stopped.stop()
+    assert not os.path.exists(stopped.socket)
+
+
 def test_killed_sip_passes_untouched(net, stopped, line):
     stopped.start()
     line.register()
