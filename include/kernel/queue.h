@@ -41,10 +41,12 @@ typedef struct queue_verdict queue_decide_t(void *arg,
  * @in:		QUEUE_BATCH buffers for what comes
  * @out, @out_len: Verdicts of the batch in hand
  * @packets:	Taken so far
+ * @max_length:	Packets the kernel may hold
  */
 struct queue {
 	struct netlink netlink;
 	uint16_t number;
+	uint32_t max_length;
 	uint8_t *in, *out;
 	size_t out_len;
 	uint64_t packets;

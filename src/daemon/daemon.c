@@ -431,7 +431,7 @@ static int daemon_open(struct daemon *d)
  */
 static void drain(struct daemon *d, struct queue *queue)
 {
-	int64_t left = d->conf->queue.max_length;
+	int64_t left = queue->max_length;
 	int n = 1;
 
 	while (left > 0 && n > 0) {

@@ -97,7 +97,7 @@ static void check_queue(struct look *look, const struct check *check)
 	for (unsigned int i = 0; i < look->d->queue_count; i++) {
 		unsigned int number = look->d->queues[i].number;
 		struct queue_counts counts = of[i];
-		uint32_t length = look->d->conf->queue.max_length;
+		uint32_t length = look->d->queues[i].max_length;
 		json_t *finding;
 
 		if (!(counts.dropped + counts.user_dropped))

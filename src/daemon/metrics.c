@@ -43,7 +43,7 @@
 	X(max_registrations, "limits.registrations",                           \
 	  d->conf->limits.registrations)                                       \
 	X(max_calls, "limits.calls", d->conf->limits.calls)                    \
-	X(queue_max_length, "queue.max_length", d->conf->queue.max_length)     \
+	X(queue_max_length, "queue.max_length", d->queues->max_length)         \
 	X(uptime_seconds, "Since the start", (d->now_ms - d->started_ms) / 1000)
 
 /** struct page - A page that is being written */

@@ -32,7 +32,7 @@ static json_int_t messages(const struct counters *counters)
 	return (json_int_t)sum;
 }
 
-static json_t *queue_status(const struct daemon *d, const struct queue *queue,
+static json_t *queue_status(const struct queue *queue,
 			    const struct queue_counts *counts)
 {
 	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I}", "number",
@@ -41,7 +41,7 @@ static json_t *queue_status(const struct daemon *d, const struct queue *queue,
 			 (json_int_t)counts->dropped, "user_dropped",
 			 (json_int_t)counts->user_dropped, "waiting",
 			 (json_int_t)counts->waiting, "max_length",
-			 (json_int_t)d->conf->queue.max_length);
+			 (json_int_t)queue->max_length);
 }
 
 static json_t *queues(const struct daemon *d)
@@ -51,8 +51,8 @@ static json_t *queues(const struct daemon *d)
 
 	daemon_read_queues(d, counts);
 	for (unsigned int i = 0; i < d->queue_count; i++)
-		json_array_append_new(
-			list, queue_status(d, &d->queues[i], &counts[i]));
+		json_array_append_new(list,
+				      queue_status(&d->queues[i], &counts[i]));
 	return list;
 }
 

@@ -36,7 +36,7 @@ static void put_fail_open(struct nlmsghdr *nlh, bool open)
 	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN));
 }
 
-static int bind_queue(struct queue *queue, uint32_t max_length)
+static int bind_queue(struct queue *queue)
 {
 	char buf[NETLINK_REQUEST];
 	struct nlmsghdr *nlh = config_message(buf, queue);
@@ -48,7 +48,7 @@ static int bind_queue(struct queue *queue, uint32_t max_length)
 		return err;
 	nlh = config_message(buf, queue);
 	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
-	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
+	nfq_nlmsg_cfg_put_qmaxlen(nlh, queue->max_length);
 	put_fail_open(nlh, true);
 	return netlink_ask(&queue->netlink, nlh, NULL, NULL);
 }
@@ -85,14 +85,14 @@ int queue_open(struct queue *queue, uint16_t number, uint32_t max_length)
 {
 	int err;
 
-	*queue = (struct queue){ .number = number };
+	*queue = (struct queue){ .number = number, .max_length = max_length };
 	queue->in = malloc(QUEUE_BATCH * IN_SIZE);
 	queue->out = malloc(OUT_SIZE);
 	err = queue->in && queue->out ? 0 : -ENOMEM;
 	if (!err)
 		err = netlink_open(&queue->netlink, NETLINK_NETFILTER, 0);
 	if (!err)
-		err = bind_queue(queue, max_length);
+		err = bind_queue(queue);
 	if (err) {
 		queue_close(queue);
 		return err;

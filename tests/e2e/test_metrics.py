@@ -217,6 +217,21 @@ def test_many_queues(daemon, metrics, line):
 
 
 @page
+def test_length_in_force(daemon, metrics):
+    """queue.max_length is the kernel's from the start on: not a new one that a
+    reload has read."""
+    daemon.settings["queue.max_length"] = 77
+    daemon.write_config()
+    daemon.reload()
+    assert "queue.*: changed; takes effect at a restart" in daemon.log()
+    assert daemon.status()["queues"][0]["max_length"] == 8192
+    assert metrics.samples()["sipalgd_queue_max_length", ()] == 8192
+    daemon.stop()
+    daemon.start()
+    assert daemon.status()["queues"][0]["max_length"] == 77
+
+
+@page
 def test_reload(daemon, metrics, own):
     """To another port, to one that is taken (the old one stays), and off."""
     taken = own(daemon.namespace.socket(socket.AF_INET, socket.SOCK_STREAM))
