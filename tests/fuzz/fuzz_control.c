@@ -3,16 +3,20 @@
  * Any bytes as a request at the control socket: what has a line end is answered
  * by one line of JSON, and by no more. Then what follows that line passes as a
  * datagram, out and in, while one traces and one captures: all that they are
- * told is JSON, and the packets are those that passed.
+ * told is JSON, and the packets are those that passed. What is known then of
+ * calls and registrations is listed, all of it, and fit for a log.
  */
 #include <resolv.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include <utlist.h>
 
 #include "../unit/stage.h"
 #include "daemon/daemon.h"
+#include "daemon/list.h"
+#include "daemon/record.h"
 
 #define SOCKET_PATH "/tmp/sipalg-fuzz-%d"
 
@@ -56,7 +60,9 @@ static void open_world(void)
 	snprintf(conf->control.socket, sizeof(conf->control.socket),
 		 SOCKET_PATH, getpid());
 	strcpy(conf->control.group, "root");
-	d = (struct daemon){ .alg = st->alg, .epoll = epoll_create1(0) };
+	d = (struct daemon){ .alg = st->alg,
+			     .conf = &st->conf,
+			     .epoll = epoll_create1(0) };
 	trace_init(&d.trace, st->alg, &d.control);
 	demand(!control_open(&d.control, conf, d.epoll, commands, &d));
 }
@@ -177,6 +183,86 @@ static void pass(int trace, int capture, const char *from, const char *to,
 	check_packet(len);
 }
 
+/* The list under @name, whole */
+static json_t *list(json_t *begin(void *arg, const json_t *request,
+				  void **state),
+		    const char *name)
+{
+	char *piece;
+	void *state = NULL;
+	size_t len = 0;
+	json_t *answer, *rows;
+
+	d.now_ms = st->now_ms;
+	demand(!begin(&d, NULL, &state) && state);
+	while ((piece = list_piece(&d, state))) {
+		demand(*piece && len + strlen(piece) < sizeof(text));
+		strcpy(text + len, piece);
+		len += strlen(piece);
+		free(piece);
+	}
+	list_end(&d, state);
+	answer = json_loadb(text, len, 0, NULL);
+	rows = json_incref(json_object_get(answer, name));
+	demand(json_is_array(rows));
+	json_decref(answer);
+	return rows;
+}
+
+static void check_record(const struct record *r)
+{
+	record_format(r, text);
+	demand(strlen(text) < RECORD_LINE);
+	for (const char *c = text; *c; c++)
+		demand(*c >= 0x20 && *c < 0x7f);
+}
+
+static unsigned int streams_of(const struct call *call)
+{
+	unsigned int n = 0;
+
+	for (int i = 0; i < CALL_STREAMS; i++)
+		n += call->stream[i] != NULL;
+	return n;
+}
+
+static void check_calls(void)
+{
+	json_t *rows = list(list_calls, "calls"), *row;
+	const struct call *call;
+	struct record r;
+	size_t i = json_array_size(rows);
+
+	demand(i == HASH_COUNT(st->alg->calls.table));
+	for (call = st->alg->calls.table; call; call = call->hh.next) {
+		record_of_call(&r, call, st->now_ms);
+		check_record(&r);
+		/* The newest is the first */
+		row = json_array_get(rows, --i);
+		demand(json_array_size(json_object_get(row, "media")) >=
+		       streams_of(call));
+		demand(json_string_length(json_object_get(row, "call_id")) > 0);
+	}
+	json_decref(rows);
+}
+
+static void check_registrations(void)
+{
+	json_t *rows = list(list_registrations, "registrations");
+	const struct registration_set *set;
+	const struct registration *reg;
+	struct record r;
+
+	demand(json_array_size(rows) == st->alg->registrations.count);
+	for (set = st->alg->registrations.table; set; set = set->hh.next) {
+		DL_FOREACH (set->contacts, reg) {
+			record_of_registration(&r, reg, "lapsed", st->now_ms);
+			check_record(&r);
+		}
+	}
+	json_decref(rows);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span all = { (const char *)data, size }, payload = { "", 0 };
@@ -198,6 +284,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	demand(take(trace) == 1 && take(capture) == 1);
 	pass(trace, capture, "192.168.1.10:5060", "198.51.100.1:5060", payload);
 	pass(trace, capture, "198.51.100.1:5060", "203.0.113.1:5060", payload);
+	check_calls();
+	check_registrations();
 	close(trace);
 	close(capture);
 	turn();
