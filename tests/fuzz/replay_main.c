@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A fuzz target without libFuzzer: runs it over every file of the directories
- * given. Fails if there is none. */
+/* A fuzz target without libFuzzer: runs it over the files, and every file of
+ * the directories, given. Fails if there is none. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,6 +51,8 @@ int main(int argc, char **argv)
 		}
 		if (dir)
 			closedir(dir);
+		else
+			count += run_file(argv[i]);
 	}
 	printf("%u files\n", count);
 	return count ? 0 : 1;
