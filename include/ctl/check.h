@@ -35,8 +35,8 @@ struct check_link {
 };
 
 /** struct check_tables - Rules of one family
- * @set:	One a tool: nft's and the old tables are two worlds. First that of
- *		the tool which "iptables" is here
+ * @set:	One a tool: nft's and the old tables are two worlds. First that
+ *of the tool which "iptables" is here
  * @wanted:	What sipalgd says they should be, for iptables-restore; NULL if
  *		that is not known
  * @in_use:	Inside and outside have addresses of this family
@@ -77,7 +77,8 @@ struct doctor {
 /**
  * struct check - Something that may be wrong
  * @severity:	"error": SIP or media of some suffers; "warning": it will, or
- *		not all works that could; "unknown": could not be checked
+ *		not all works that could; "notice": worth knowing; "unknown":
+ *could not be checked
  * @title:	What is checked, as it is if all is well
  * @blind:	Needs no configuration
  */
@@ -132,6 +133,7 @@ void check_config_loaded(struct doctor *d);
 void check_queue_taken(struct doctor *d);
 void check_links_exist(struct doctor *d);
 void check_links_up(struct doctor *d);
+void check_links_free(struct doctor *d);
 void check_default_route(struct doctor *d);
 void check_forwarding(struct doctor *d);
 void check_rp_filter(struct doctor *d);
@@ -150,6 +152,7 @@ void check_rules_shadowed(struct doctor *d);
 void check_rules_after(struct doctor *d);
 void check_queue_shared(struct doctor *d);
 void check_notrack(struct doctor *d);
+void check_mark_used(struct doctor *d);
 void check_helper(struct doctor *d);
 void check_offload(struct doctor *d);
 void check_snat(struct doctor *d);

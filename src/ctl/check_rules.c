@@ -159,6 +159,28 @@ static void each_ours(struct doctor *d,
 	}
 }
 
+/* The rule that gives media its class, or the jump to it, is not there */
+static const char *class_lost(const char *table, const struct ruleset *set,
+			      const struct ruleset *expected)
+{
+	bool is_wanted = false, is_lost = false;
+
+	for (size_t i = 0; i < expected->rules; i++) {
+		const struct rule *rule = &expected->rule[i];
+
+		if (strcmp(table, "mangle") != 0 ||
+		    strcmp(rule->table, table) != 0)
+			continue;
+		is_wanted |= !strcmp(rule_target(rule), "DSCP");
+		is_lost |= (!strcmp(rule_target(rule), "DSCP") ||
+			    is_builtin(rule)) &&
+			   !count_rule(set, rule);
+	}
+	return is_wanted && is_lost ? "; media does not get its class "
+				      "(media.dscp)"
+				    : "";
+}
+
 static void missing_in(struct doctor *d, enum check_family family,
 		       const struct ruleset *set,
 		       const struct ruleset *expected)
@@ -172,17 +194,20 @@ static void missing_in(struct doctor *d, enum check_family family,
 		if (is_builtin(rule) && !count_rule(set, rule))
 			check_found(d, fix,
 				    "%s, %s: no jump from %s of table %s to "
-				    "%s: somebody has flushed it",
+				    "%s: somebody has flushed it%s",
 				    family_name[family], set->tool, rule->chain,
-				    rule->table, rule_target(rule));
+				    rule->table, rule_target(rule),
+				    class_lost(rule->table, set, expected));
 	}
 	for (size_t i = 0; i + 1 < expected->chains; i += 2) {
 		if (is_ours(expected->chain[i + 1]) &&
 		    !ruleset_has_chain(set, expected->chain[i],
 				       expected->chain[i + 1]))
-			check_found(d, fix, "%s, %s: table %s has no chain %s",
-				    family_name[family], set->tool,
-				    expected->chain[i], expected->chain[i + 1]);
+			check_found(
+				d, fix, "%s, %s: table %s has no chain %s%s",
+				family_name[family], set->tool,
+				expected->chain[i], expected->chain[i + 1],
+				class_lost(expected->chain[i], set, expected));
 	}
 }
 
@@ -274,8 +299,11 @@ void check_rules_missing(struct doctor *d)
 		if (tables->no_tool)
 			check_install(fix, sizeof(fix), "iptables && ");
 		strncat(fix, apply, sizeof(fix) - strlen(fix) - 1);
-		check_found(d, fix, "%s: no rule brings SIP to the daemon%s",
+		check_found(d, fix, "%s: no rule brings SIP to the daemon%s%s",
 			    family_name[f],
+			    d->conf->media.dscp != CONF_DSCP_UNSET
+				    ? ", nor gives media its class (media.dscp)"
+				    : "",
 			    tables->no_tool ? ", and there is no iptables to "
 					      "make one"
 					    : "");
@@ -300,9 +328,10 @@ static void stale_chain(struct doctor *d, enum check_family family,
 		return;
 	check_found(d, check_own_command(d, fix, sizeof(fix), "rules apply"),
 		    "%s, %s: %s is not what the configuration wants: its rule "
-		    "%u is \"%s\", not \"%s\"",
+		    "%u is \"%s\", not \"%s\"%s",
 		    family_name[family], set->tool, chain, n,
-		    is ? is->text : "", should ? should->text : "");
+		    is ? is->text : "", should ? should->text : "",
+		    class_lost(table, set, expected));
 }
 
 static void stale_in(struct doctor *d, enum check_family family,
@@ -336,8 +365,9 @@ static void unknown_in(struct doctor *d, enum check_family family,
 	if (has_ours(set) && !expect(set, d->tables[family].wanted, &expected))
 		check_unknown(d, "sudo sipalgctl doctor",
 			      "%s, %s: our rules could not be compared with "
-			      "what they should be: that needs sipalgd, and a "
-			      "network namespace to try them in",
+			      "what they should be: that needs sipalgd, a "
+			      "network namespace to try them in, and a kernel "
+			      "that takes them",
 			      family_name[family], set->tool);
 	ruleset_free(&expected);
 }
@@ -692,6 +722,89 @@ void check_queue_shared(struct doctor *d)
 {
 	each_rule(d, shared_rule);
 	each_nft(d, shared_nft);
+}
+
+/* ---- the mark of media ---- */
+
+/* It asks for a conntrack mark, whichever, or hands it on */
+static bool rule_uses_mark(const struct rule *rule)
+{
+	for (unsigned int i = 0; i + 1 < rule->target; i++) {
+		if (!strcmp(rule->word[i], "-m") &&
+		    !strcmp(rule->word[i + 1], "connmark"))
+			return true;
+	}
+	return rule_option(rule, "--restore-mark");
+}
+
+static bool nft_uses_mark(const struct nftrule *rule)
+{
+	return strstr(rule->text, "ct mark") &&
+	       strncmp(strstr(rule->text, "ct mark"), "ct mark set", 11) != 0;
+}
+
+/* tc's own: act_connmark and act_ctinfo, and flower's ct_mark */
+static bool tc_uses_mark(const char *link)
+{
+	static const char *const where[] = { "root", "ingress", "egress" };
+	bool uses = false;
+
+	for (size_t i = 0; i < COUNT(where); i++) {
+		const char *const argv[] = { "tc", "filter", "show", "dev",
+					     link, where[i], NULL };
+		const struct program tc = { .argv = argv };
+		char *said = NULL;
+
+		if (!program_run(&tc, &said))
+			uses |= strstr(said, "connmark") ||
+				strstr(said, "ctinfo") ||
+				strstr(said, "ct_mark");
+		free(said);
+	}
+	return uses;
+}
+
+static bool is_mark_used(const struct doctor *d)
+{
+	bool used = false;
+
+	for (int f = 0; f < CHECK_FAMILIES; f++) {
+		for (unsigned int i = 0; i < d->tables[f].sets; i++) {
+			const struct ruleset *set = &d->tables[f].set[i];
+
+			for (size_t k = 0; k < set->rules; k++)
+				used |= rule_uses_mark(&set->rule[k]);
+		}
+	}
+	for (size_t i = 0; i < d->nft.rules; i++)
+		used |= nft_uses_mark(&d->nft.rule[i]);
+	for (unsigned int i = 0; i < d->links && !used; i++)
+		used = (d->link[i].is_lan || d->link[i].is_wan) &&
+		       tc_uses_mark(d->link[i].name);
+	return used;
+}
+
+/* Where media.dscp is set our own rule uses it, and others look after that */
+void check_mark_used(struct doctor *d)
+{
+	const struct conf_mark *mark = &d->conf->media.conntrack_mark;
+	text fix;
+
+	if (!d->conf->media.enabled || !mark->mask ||
+	    d->conf->media.dscp != CONF_DSCP_UNSET || is_mark_used(d))
+		return;
+	snprintf(fix, sizeof(fix),
+		 "nft add table inet voice && nft add chain inet voice post "
+		 "'{ type filter hook postrouting priority mangle; }' && nft "
+		 "add rule inet voice post ct mark and 0x%x == 0x%x meta "
+		 "priority set 1:10",
+		 mark->mask, mark->value);
+	check_found(d, fix,
+		    "media bears the conntrack mark 0x%x/0x%x, but no rule of "
+		    "iptables, nft or tc looks at it: it gives voice no class "
+		    "yet (the command below makes that 1:10 of tc; media.dscp "
+		    "sets a class on the packets)",
+		    mark->value, mark->mask);
 }
 
 /* ---- the kernel's own helper ---- */

@@ -276,6 +276,73 @@ static const char *value_of(char *buf, size_t cap, const char *line,
 	return buf;
 }
 
+/* The list with @from replaced by @to, as a value */
+static void replace_name(char *buf, size_t cap, const struct conf_names *list,
+			 const char *from, const char *to)
+{
+	size_t len = 0;
+
+	for (unsigned int i = 0; i < list->count && len < cap; i++)
+		len += (size_t)snprintf(
+			buf + len, cap - len, "%s%s", i ? ", " : "",
+			strcmp(list->name[i], from) != 0 ? list->name[i] : to);
+}
+
+static void enslaved_in(struct doctor *d, const char *key,
+			const struct conf_names *list, const char *name,
+			const char *master)
+{
+	bool is_named = false, has_master = false;
+	char value[CONF_MAX_NAMES * CONF_NAME_MAX];
+	text fix;
+
+	for (unsigned int i = 0; i < list->count; i++) {
+		is_named |= !strcmp(list->name[i], name);
+		has_master |= !strcmp(list->name[i], master);
+	}
+	if (!is_named || has_master)
+		return;
+	replace_name(value, sizeof(value), list, name, master);
+	check_found(d, check_setting(d, fix, sizeof(fix), key, value, false),
+		    "%s (%s) is a port of %s: what comes in by it comes in by "
+		    "%s for iptables, and no rule of ours sees it",
+		    name, key, master, master);
+}
+
+/* "5: eth1@if4: <BROADCAST> mtu 1500 qdisc noqueue master br0 ..." */
+static void enslaved_line(struct doctor *d, const char *line)
+{
+	const char *at = strstr(line, ": ");
+	char name[IF_NAMESIZE], master[IF_NAMESIZE];
+
+	if (!at)
+		return;
+	snprintf(name, sizeof(name), "%.*s", (int)strcspn(at + 2, "@: "),
+		 at + 2);
+	if (!*value_of(master, sizeof(master), line, "master"))
+		return;
+	for (size_t i = 0; i < 2; i++)
+		enslaved_in(d, link_lists[i].key,
+			    names_at(d->conf, link_lists[i].names), name,
+			    master);
+}
+
+/* A name that ends in "+" may mean others */
+void check_links_free(struct doctor *d)
+{
+	static const char *const types[] = { "bridge_slave", "bond_slave" };
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *const argv[] = { "ip",   "-o",     "link", "show",
+					     "type", types[i], NULL };
+		char *links = ask_ip(argv), *rest = links, *line;
+
+		while (links && (line = strsep(&rest, "\n")))
+			enslaved_line(d, line);
+		free(links);
+	}
+}
+
 /**
  * struct uplink - A default route, in any table
  * @shares:	One of several ways that a route has
@@ -361,16 +428,43 @@ void check_default_route(struct doctor *d)
 		    uplink[0].dev, uplink[0].dev);
 }
 
+/* Who forwards IPv6 believes no router's advertisements, unless he is told to:
+ * the default route that came by one would go
+ */
+static void keep_advertised_routes(char *fix, size_t cap)
+{
+	static const char *const argv[] = { "ip",      "-6",	"route", "show",
+					    "default", "proto", "ra",	 NULL };
+	char *routes = ask_ip(argv), *rest = routes, *line;
+	char dev[IF_NAMESIZE];
+	long value;
+
+	while (routes && (line = strsep(&rest, "\n"))) {
+		char name[128];
+
+		value_of(dev, sizeof(dev), line, "dev");
+		snprintf(name, sizeof(name), "net/ipv6/conf/%s/accept_ra", dev);
+		if (!dev[0] || !check_sysctl(name, &value) || value != 1)
+			continue;
+		snprintf(fix + strlen(fix), cap - strlen(fix),
+			 "sysctl -w %s=2 && ", name);
+	}
+	free(routes);
+}
+
 static void check_forwarding_of(struct doctor *d, enum check_family family)
 {
 	static const char *const dirs[] = { "ipv4", "ipv6" };
 	static const char *const all[] = { "net.ipv4.ip_forward",
 					   "net.ipv6.conf.all.forwarding" };
-	text fix;
+	text fix = "";
 	char name[128];
 	long value;
 
-	snprintf(fix, sizeof(fix), "sysctl -w %s=1", all[family]);
+	if (family == CHECK_IP6)
+		keep_advertised_routes(fix, sizeof(fix));
+	snprintf(fix + strlen(fix), sizeof(fix) - strlen(fix), "sysctl -w %s=1",
+		 all[family]);
 	for (unsigned int i = 0; i < d->links; i++) {
 		const struct check_link *l = &d->link[i];
 

@@ -41,6 +41,9 @@ static const struct check checks[] = {
 	  check_links_exist, false },
 	{ "interface_down", "error", "the interfaces are up", check_links_up,
 	  false },
+	{ "interface_enslaved", "error",
+	  "the interfaces are no ports of a bridge or bond", check_links_free,
+	  false },
 	{ "wan_unused", "warning",
 	  "the default route leaves by an outside "
 	  "interface",
@@ -61,6 +64,8 @@ static const struct check checks[] = {
 	  check_rules_after, false },
 	{ "notrack", "error", "SIP and media are tracked", check_notrack,
 	  false },
+	{ "mark_unused", "notice", "a rule uses the mark of media",
+	  check_mark_used, false },
 	{ "kernel_helper", "error", "the kernel's SIP helper is not used",
 	  check_helper, false },
 	{ "flow_offload", "error", "flows are not offloaded", check_offload,

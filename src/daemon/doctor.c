@@ -16,6 +16,8 @@
 
 /* Symptoms older than an hour are for the log */
 #define RECENT_MS (3600 * 1000)
+/* What the option table takes for limits.* */
+#define LIMIT_MAX (1u << 24)
 /* A table is near its limit at nine tenths: the next flood fills it */
 #define NEARLY(limit) ((limit) - (limit) / 10)
 
@@ -56,6 +58,13 @@ static json_t *add_finding(struct look *look, const struct check *check,
 static void mend_by_setting(json_t *finding, const char *key, const char *value)
 {
 	json_object_set_new(finding, "set", json_pack("{s:s}", key, value));
+}
+
+/* Where no command helps */
+static void mend_by_advice(json_t *finding, const char *advice)
+{
+	json_object_set_new(finding, "advice", json_string(advice));
+	json_object_set_new(finding, "command", json_string("status"));
 }
 
 static void mend_by_number(json_t *finding, const char *key, uint64_t value)
@@ -133,21 +142,28 @@ static void check_tables(struct look *look, const struct check *check)
 		{ "calls", alg->calls.live, conf->limits.calls,
 		  COUNTER_calls_evicted },
 	};
+	json_t *finding;
 	char key[32];
 
 	for (size_t i = 0; i < COUNT(tables); i++) {
 		uint64_t lost = counted(look, tables[i].evicted);
+		uint64_t wish = 2 * (uint64_t)tables[i].limit;
 
 		if (tables[i].count < NEARLY(tables[i].limit) && !lost)
 			continue;
 		snprintf(key, sizeof(key), "limits.%s", tables[i].name);
-		mend_by_number(add_finding(look, check,
-					   "%s is %u: %zu are in use, %" PRIu64
-					   " were dropped to make room (%s)",
-					   key, tables[i].limit,
-					   tables[i].count, lost,
-					   counter_name(tables[i].evicted)),
-			       key, 2 * (uint64_t)tables[i].limit);
+		finding = add_finding(look, check,
+				      "%s is %u: %zu are in use, %" PRIu64
+				      " were dropped to make room (%s)",
+				      key, tables[i].limit, tables[i].count,
+				      lost, counter_name(tables[i].evicted));
+		if (tables[i].limit < LIMIT_MAX)
+			mend_by_number(finding, key,
+				       wish < LIMIT_MAX ? wish : LIMIT_MAX);
+		else
+			mend_by_advice(finding,
+				       "that is the most there is: share the "
+				       "phones among more gateways");
 	}
 }
 

@@ -455,6 +455,61 @@ def test_media_rules(daemon, doctor):
     assert all("left over" in f["text"] for f in found)
 
 
+CLASS = {"media.dscp": "ef", "media.conntrack_mark": "0x100/0x300"}
+
+
+def test_media_class_is_not_there(daemon, doctor):
+    """Configured, but no rule does it: then what to paste, and gone."""
+    daemon.settings.update(CLASS)
+    daemon.write_config()
+    daemon.reload()
+    found = doctor.mends(*["rules_missing"] * 4)  # jump, chain; both families
+    assert all("media does not get its class" in f["text"] for f in found)
+    for broken, code in (
+            ("iptables -t mangle -F PREROUTING", "rules_missing"),
+            ("iptables -t mangle -D SIPALGD-MEDIA 1", "rules_stale"),
+            ("ip6tables -t mangle -F SIPALGD-MEDIA", "rules_stale"),
+            ("sh $SIPALGD_RULES remove", "rules_missing")):
+        doctor.shell(broken)
+        found = doctor.mends(code)
+        assert "media its class" in found[0]["text"] or \
+            "get its class" in found[0]["text"]
+    doctor.shell("iptables -t raw -F OUTPUT")
+    assert "class" not in doctor.mends("rules_missing")[0]["text"]
+
+
+@pytest.mark.config(media__conntrack_mark="0x100/0x300")
+@pytest.mark.parametrize("use", [
+    None, "iptables -t mangle -A POSTROUTING -m connmark --mark 0x100/0x300 "
+    "-j CLASSIFY --set-class 1:10",
+    "iptables -t mangle -A PREROUTING -j CONNMARK --restore-mark"])
+def test_mark_that_nobody_looks_at(doctor, use):
+    """Worth knowing, not wrong: what it is for is not ours to say."""
+    found, status = doctor.ask()
+    assert [f["code"] for f in found] == ["mark_unused"] and status == 0
+    assert found[0]["severity"] == "notice"
+    assert "0x100/0x300" in found[0]["text"]
+    doctor.shell(use or found[0]["fix"])
+    doctor.healthy()
+
+
+@pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
+def test_forwarding_keeps_the_route_that_was_advertised(build, own):
+    net = own(Net6())
+    daemon = own(Sipalgd(net.gw, build))
+    doctor = Doctor(daemon)
+    doctor.apply()
+    daemon.start()
+    net.gw.ip("route add default via fe80::1 dev wan0 proto ra "
+              "metric 2000")
+    doctor.shell("sysctl -w net.ipv6.conf.all.forwarding=0 && "
+                 "sysctl -w net.ipv6.conf.wan0.accept_ra=1")
+    found = doctor.mends("forwarding_off")
+    assert "wan0/accept_ra=2 && sysctl" in found[0]["fix"]
+    assert doctor.shell("sysctl -n net.ipv6.conf.wan0.accept_ra"
+                        ).stdout == "2\n"
+
+
 @pytest.mark.skipif(bool(why_not()), reason=str(why_not()))
 def test_ipv6(build, own):
     net = own(Net6())
@@ -649,6 +704,27 @@ def test_interface_down(net, daemon):
     doctor = Doctor(daemon)
     doctor.apply()
     doctor.mends("interface_down")
+
+
+@pytest.mark.parametrize("more", ["", "ex0, "])
+def test_interface_is_a_port(net, build, own, more):
+    """Named is what the cable is in, not what has the address."""
+    if net.gw.run(["ip", "link", "add", "br0", "type", "bridge"],
+                  check=False).returncode:
+        pytest.skip("no bridge here")
+    net.gw.ip("link add ex0 type veth peer name ex1", "link set ex0 up",
+              "link set lan0 master br0", "link set br0 up",
+              "addr flush dev lan0", "addr add 192.168.1.1/24 dev br0")
+    daemon = own(Sipalgd(net.gw, build,
+                         {"gateway.lan_interfaces": more + "lan0"}))
+    doctor = Doctor(daemon)
+    doctor.apply()
+    daemon.start()
+    net.gw.ip("link set ex1 up")
+    found = doctor.mends("interface_enslaved")
+    assert "lan0 (gateway.lan_interfaces) is a port of br0" in found[0]["text"]
+    assert (f"lan_interfaces = {(more + 'br0').replace(' ', '')}\n"
+            in daemon.rules("--print-config").replace(", ", ","))
 
 
 @pytest.mark.config(gateway__wan_interfaces="wan0, dsl0")
@@ -896,7 +972,7 @@ def test_colours_only_on_a_terminal(doctor):
 
 def test_manual_lists_every_code():
     """The tables of both programs, the symptoms, and the manual agree."""
-    codes = set(re.findall(r'^\s*\{ "(\w+)",\s*"(?:error|warning|unknown)"',
+    codes = set(re.findall(r'^\s*\{ "(\w+)",\s*"(?:error|warning|notice|unknown)"',
                            (ROOT / "src/ctl/doctor.c").read_text(), re.M))
     codes |= set(re.findall(r'^\s*\{ "(\w+)", "(?:error|warning)", check_',
                             (ROOT / "src/daemon/doctor.c").read_text(), re.M))
