@@ -106,6 +106,9 @@ const char *check_quote(char *buf, size_t cap, const char *text);
 const char *check_own_command(const struct doctor *d, char *buf, size_t cap,
 			      const char *command);
 
+/** check_as_root() - "sudo sipalgctl doctor"; returns @buf */
+const char *check_as_root(const struct doctor *d, char *buf, size_t cap);
+
 /** check_service() - "systemctl @verb sipalgd", or what does it here */
 const char *check_service(char *buf, size_t cap, const char *verb);
 

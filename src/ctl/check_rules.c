@@ -361,9 +361,10 @@ static void unknown_in(struct doctor *d, enum check_family family,
 		       const struct ruleset *set)
 {
 	struct ruleset expected = { 0 };
+	text fix;
 
 	if (has_ours(set) && !expect(set, d->tables[family].wanted, &expected))
-		check_unknown(d, "sudo sipalgctl doctor",
+		check_unknown(d, check_as_root(d, fix, sizeof(fix)),
 			      "%s, %s: our rules could not be compared with "
 			      "what they should be: that needs sipalgd, a "
 			      "network namespace to try them in, and a kernel "

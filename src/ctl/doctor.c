@@ -93,15 +93,21 @@ static const struct check checks[] = {
 static void add_finding(struct doctor *d, const char *code,
 			const char *severity, const char *said, const char *fix)
 {
+	static const char advice[] = "# something in it is no UTF-8: look for "
+				     "it by hand";
 	json_t *finding =
 		json_pack("{s:s, s:s, s:s, s:s}", "code", code, "severity",
 			  severity, "text", said, "fix", fix);
+	char *safe = NULL;
 
-	/* Text that is no UTF-8 cannot be shown, but is not to be lost */
-	if (!finding)
+	/* A document of JSON cannot hold it; the finding is not to be lost */
+	if (!finding) {
+		safe = text_safe(said);
 		finding = json_pack("{s:s, s:s, s:s, s:s}", "code", code,
-				    "severity", severity, "text",
-				    "(not printable)", "fix", "");
+				    "severity", severity, "text", safe, "fix",
+				    advice);
+	}
+	free(safe);
 	json_array_append_new(d->findings, finding);
 }
 
@@ -174,6 +180,14 @@ const char *check_own_command(const struct doctor *d, char *buf, size_t cap,
 			buf + len, cap - len, "--socket %s ",
 			check_quote(socket, sizeof(socket), d->ctl->socket));
 	snprintf(buf + len, cap - len, "%s", command);
+	return buf;
+}
+
+const char *check_as_root(const struct doctor *d, char *buf, size_t cap)
+{
+	size_t len = (size_t)snprintf(buf, cap, "sudo ");
+
+	check_own_command(d, buf + len, cap - len, "doctor");
 	return buf;
 }
 
@@ -526,14 +540,14 @@ static const char *const tool_names[CHECK_FAMILIES][3] = {
 static void cannot_read(struct doctor *d, const char *what, int err,
 			const char *package)
 {
-	char fix[128];
+	char fix[CHECK_TEXT_MAX];
 
 	if (err == -ENOENT) {
 		check_found(d, check_install(fix, sizeof(fix), package),
 			    "%s is not installed: its rules were not looked at",
 			    what);
 	} else {
-		check_found(d, "sudo sipalgctl doctor",
+		check_found(d, check_as_root(d, fix, sizeof(fix)),
 			    "%s cannot read its rules%s: they were not looked "
 			    "at",
 			    what, geteuid() ? ", you are not root" : "");
@@ -591,9 +605,25 @@ static bool is_nft_in_use(const struct doctor *d)
 	return false;
 }
 
+static void no_configuration(struct doctor *d)
+{
+	char fix[CHECK_TEXT_MAX], path[512];
+
+	if (access(d->conf_path, R_OK) && errno == EACCES)
+		check_as_root(d, fix, sizeof(fix));
+	else
+		snprintf(fix, sizeof(fix), "sipalgd -c %s --check",
+			 check_quote(path, sizeof(path), d->conf_path));
+	check_found(d, fix,
+		    "%s cannot be read: what depends on the configuration was "
+		    "not looked at",
+		    d->conf_path);
+}
+
 /* Reads all rules, and says which it could not */
 void check_readable(struct doctor *d)
 {
+	char fix[CHECK_TEXT_MAX];
 	int err;
 
 	for (int f = 0; f < CHECK_FAMILIES; f++)
@@ -602,15 +632,12 @@ void check_readable(struct doctor *d)
 	if (err && (err != -ENOENT || is_nft_in_use(d)))
 		cannot_read(d, "nft", err, "nftables");
 	if (!d->daemon && access(d->ctl->socket, W_OK) && errno == EACCES)
-		check_found(d, "sudo sipalgctl doctor",
+		check_found(d, check_as_root(d, fix, sizeof(fix)),
 			    "%s: you may not ask the daemon: be root, or in "
 			    "control.group",
 			    d->ctl->socket);
 	if (!d->conf)
-		check_found(d, "sipalgd --check",
-			    "%s cannot be read: what depends on the "
-			    "configuration was not looked at",
-			    d->conf_path);
+		no_configuration(d);
 }
 
 /* ---- what the daemon found ---- */

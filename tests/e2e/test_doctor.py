@@ -297,6 +297,46 @@ def test_the_daemons_own_file_counts(daemon, doctor):
     assert doctor.ask(other) == ([], 0)
 
 
+def test_a_file_named_from_where_the_daemon_was_started(daemon, doctor):
+    daemon.stop()
+    process = daemon.namespace.popen(
+        [daemon.program("sipalgd"), "-c", "sipalgd.conf"],
+        cwd=daemon.directory, stdout=-3, stderr=-3)
+    try:
+        while not os.path.exists(daemon.socket):
+            assert process.poll() is None
+            time.sleep(0.05)
+        doctor.healthy()
+    finally:
+        process.terminate()
+        process.wait()
+    daemon.start()
+
+
+def test_a_rule_that_is_no_utf_8(doctor):
+    """It is found, and the document is one."""
+    doctor.shell("iptables -t raw -I PREROUTING -p udp -m comment --comment "
+                 "\"$(printf 'M\\374ller')\" -j NOTRACK")
+    found = doctor.finds("notrack")
+    assert "M\\xfcller" in found[0]["text"]
+    assert found[0]["fix"].startswith("# ")
+
+
+def test_the_file_may_be_read_by_root_only(daemon, doctor, own):
+    os.chmod(daemon.directory, 0o755)
+    os.chmod(daemon.config, 0o600)
+    shutil.copy(daemon.program("sipalgctl"), doctor.bin)
+    os.chmod(doctor.bin, 0o755)
+    done = doctor.shell(
+        "setpriv --reuid 65534 --regid 65534 --clear-groups "
+        f"{doctor.bin}/sipalgctl --socket {daemon.socket} --json doctor "
+        f"{daemon.config}", check=False)
+    found = [f for f in json.loads(done.stdout)
+             if "depends on the configuration" in f["text"]]
+    assert found[0]["fix"] == (f"sudo {doctor.bin}/sipalgctl --socket "
+                               f"{daemon.socket} doctor")
+
+
 def test_a_file_whose_last_line_has_no_end(daemon, doctor, phone, server):
     with open(daemon.config, encoding="ascii") as file:
         text = file.read().rstrip() + "\n[limits]\nregistrations = 1"
