@@ -967,24 +967,17 @@ void check_offload(struct doctor *d)
 
 /* ---- translation of the inside ---- */
 
-/* Whether "-s NETWORK" may mean an inside host */
-static bool is_inside(const struct doctor *d, const char *network)
+/* Whether "-s NETWORK" may mean hosts of @lan */
+static bool is_of(const struct check_link *lan, const char *network)
 {
 	struct network net;
 
-	if (network_parse(span_from_str(network), &net))
-		return true;
-	for (unsigned int i = 0; i < d->links; i++) {
-		if (d->link[i].is_lan &&
-		    addr_is_set(&d->link[i].addr[CHECK_IP4]) &&
-		    network_contains(&net, &d->link[i].addr[CHECK_IP4]))
-			return true;
-	}
-	return false;
+	return network_parse(span_from_str(network), &net) ||
+	       network_contains(&net, &lan->addr[CHECK_IP4]);
 }
 
-/* May translate what leaves by @wan: in doubt yes */
-static bool translates(const struct doctor *d, const struct rule *rule,
+/* May translate what of @lan leaves by @wan: in doubt yes */
+static bool translates(const struct rule *rule, const struct check_link *lan,
 		       const char *wan)
 {
 	static const char *const targets[] = { "MASQUERADE", "SNAT", "NETMAP",
@@ -1002,17 +995,29 @@ static bool translates(const struct doctor *d, const struct rule *rule,
 			is_snat = names_overlap(&list, rule->word[i + 1]) !=
 				  inverted;
 		else if (!strcmp(rule->word[i], "-s") && !inverted)
-			is_snat = is_inside(d, rule->word[i + 1]);
+			is_snat = is_of(lan, rule->word[i + 1]);
 	}
 	return is_snat;
 }
 
+/* "ip saddr 192.168.1.0/24"; sets are not looked into */
+static bool nft_is_from(const struct nftrule *rule,
+			const struct check_link *lan)
+{
+	char network[64];
+	const char *at = strstr(rule->text, "ip saddr ");
+
+	return !at || sscanf(at, "ip saddr %63[0-9./]", network) != 1 ||
+	       is_of(lan, network);
+}
+
 /* The text of a rule in a table of nat that says so; zones are not followed */
-static bool nft_translates(const struct nftrule *rule, const char *wan)
+static bool nft_translates(const struct nftrule *rule,
+			   const struct check_link *lan, const char *wan)
 {
 	char quoted[IF_NAMESIZE + 2];
 
-	if (!strncmp(rule->family, "ip6", 3) ||
+	if (!strncmp(rule->family, "ip6", 3) || !nft_is_from(rule, lan) ||
 	    (!nftrule_has(rule, "masquerade") && !nftrule_has(rule, "snat") &&
 	     !strstr(rule->text, "snat to ")))
 		return false;
@@ -1023,46 +1028,61 @@ static bool nft_translates(const struct nftrule *rule, const char *wan)
 	       strchr(rule->text, '@') || strstr(rule->text, "!=");
 }
 
-static bool is_translated(const struct doctor *d, const char *wan)
+static bool is_translated(const struct doctor *d, const struct check_link *lan,
+			  const char *wan)
 {
 	const struct check_tables *tables = &d->tables[CHECK_IP4];
 
 	for (unsigned int i = 0; i < tables->sets; i++) {
 		for (size_t k = 0; k < tables->set[i].rules; k++) {
-			if (translates(d, &tables->set[i].rule[k], wan))
+			if (translates(&tables->set[i].rule[k], lan, wan))
 				return true;
 		}
 	}
 	for (size_t i = 0; i < d->nft.rules; i++) {
-		if (nft_translates(&d->nft.rule[i], wan))
+		if (nft_translates(&d->nft.rule[i], lan, wan))
 			return true;
 	}
 	return false;
 }
 
-/* Only where the inside has private addresses: else nothing needs NAT */
+/* The names of those whose private addresses nothing translates; only such
+ * need NAT
+ */
+static const char *list_untranslated(const struct doctor *d, const char *wan,
+				     char *buf, size_t cap)
+{
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (unsigned int i = 0; i < d->links && len < cap; i++) {
+		const struct check_link *l = &d->link[i];
+
+		if (l->is_lan && addr_is_private(&l->addr[CHECK_IP4]) &&
+		    !is_translated(d, l, wan))
+			len += (size_t)snprintf(buf + len, cap - len, "%s%s",
+						len ? ", " : "", l->name);
+	}
+	return buf;
+}
+
 void check_snat(struct doctor *d)
 {
 	const struct check_tables *tables = &d->tables[CHECK_IP4];
-	bool is_private = false;
-	text fix;
+	text fix, list;
 
-	for (unsigned int i = 0; i < d->links; i++)
-		is_private |= d->link[i].is_lan &&
-			      addr_is_private(&d->link[i].addr[CHECK_IP4]);
-	for (unsigned int i = 0; is_private && tables->sets && i < d->links;
-	     i++) {
+	for (unsigned int i = 0; tables->sets && i < d->links; i++) {
 		const struct check_link *l = &d->link[i];
 
 		if (!l->is_wan || !addr_is_set(&l->addr[CHECK_IP4]) ||
-		    is_translated(d, l->name))
+		    !*list_untranslated(d, l->name, list, sizeof(list)))
 			continue;
 		snprintf(fix, sizeof(fix),
 			 "%s -t nat -A POSTROUTING -o %s -j MASQUERADE",
 			 tables->set[0].tool, l->name);
 		check_found(d, fix,
-			    "nothing translates the inside's addresses to that "
-			    "of %s: no MASQUERADE or SNAT rule",
-			    l->name);
+			    "nothing translates the addresses behind %s to "
+			    "that of %s: no MASQUERADE or SNAT rule",
+			    list, l->name);
 	}
 }

@@ -711,6 +711,26 @@ def test_snat_by_nft(doctor):
     doctor.mends("no_snat")
 
 
+@pytest.mark.config(gateway__lan_interfaces="lan0, dmz0")
+def test_snat_of_one_inside_network_only(net, daemon):
+    net.gw.ip("link add dmz0 type veth peer name far8", "link set dmz0 up",
+              "link set far8 up", "addr add 10.8.0.1/24 dev dmz0")
+    doctor = Doctor(daemon)
+    doctor.apply()
+    doctor.healthy()
+    doctor.shell("iptables -t nat -F POSTROUTING && iptables -t nat -A "
+                 "POSTROUTING -s 192.168.1.0/24 -o wan0 -j MASQUERADE")
+    found = doctor.mends("no_snat")
+    assert "behind dmz0 to that of wan0" in found[0]["text"]
+    doctor.shell("iptables -t nat -F POSTROUTING")
+    nft_that_lists(doctor, 'ip saddr 192.168.1.0/24 oifname "wan0" '
+                           'masquerade # handle 20')
+    assert "behind dmz0 to" in doctor.finds("no_snat")[0]["text"]
+    nft_that_lists(doctor, 'ip saddr { 192.168.1.0/24, 10.8.0.0/24 } '
+                           'oifname "wan0" masquerade # handle 20')
+    doctor.healthy()
+
+
 # ---- the daemon, its file, its network ----
 
 @pytest.mark.parametrize("mode", ["observe", "bypass"])
