@@ -143,9 +143,14 @@ static struct MHD_Daemon *start(struct httpd *httpd, int fd)
 		MHD_OPTION_END);
 }
 
+/* By edges: where no descriptor is left for who wants in, libmicrohttpd would
+ * be woken all the time, and in vain. What an edge does not tell (it accepts
+ * ten at most at once) waits for the next one, or httpd_run()'s second
+ */
 static int watch(const struct httpd *httpd)
 {
-	struct epoll_event event = { .events = EPOLLIN, .data.fd = httpd->fd };
+	struct epoll_event event = { .events = EPOLLIN | EPOLLET,
+				     .data.fd = httpd->fd };
 
 	return epoll_ctl(httpd->epoll, EPOLL_CTL_ADD, httpd->fd, &event)
 		       ? -errno

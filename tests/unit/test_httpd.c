@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -208,6 +209,35 @@ static void test_limits(void **state)
 	close(fd[0]);
 }
 
+/* No descriptor is left: who cannot be let in waits, and so does the loop */
+static void test_no_descriptors(void **state)
+{
+	static const char request[] = "GET /page HTTP/1.1\r\nHost: x\r\n\r\n";
+	struct rlimit limit, none;
+	struct epoll_event event;
+	int fd = dial(), turns = 0;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = (struct rlimit){ (rlim_t)fd + 1, limit.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	for (int second = 0; second < 3; second++) {
+		while (turns < 100 && (epoll_wait(epoll, &event, 1, 0) > 0 ||
+				       httpd_waits(httpd))) {
+			httpd_run(httpd);
+			turns++;
+		}
+		httpd_run(httpd);
+	}
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+	assert_in_range(turns, 1, 10);
+	httpd_run(httpd);
+	assert_int_equal(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL),
+			 sizeof(request) - 1);
+	assert_non_null(strstr(take(fd), " 200 OK\r\n"));
+	close(fd);
+}
+
 static void test_address(void **state)
 {
 	struct endpoint other = end;
@@ -237,9 +267,8 @@ static void test_address(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_page),
-		TEST(test_refusals),
-		TEST(test_limits),
+		TEST(test_page),    TEST(test_refusals),
+		TEST(test_limits),  TEST(test_no_descriptors),
 		TEST(test_address),
 	};
 
