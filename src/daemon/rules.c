@@ -28,9 +28,9 @@
  *
  * Every packet between inside and outside walks through here, media too. What
  * iptables-nft makes native expressions of (--dport, --sport, interfaces,
- *marks) costs a third of an xtables match (multiport, comment): ports are
- *written so where they are one range, and what is in chains of ours bears no
- *comment.
+ * marks) costs a third of an xtables match (multiport, comment): ports are
+ * written so where they are one range, and what is in chains of ours bears no
+ * comment.
  */
 #include "daemon/rules.h"
 
