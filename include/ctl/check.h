@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "conf/conf.h"
 #include "ctl/ctl.h"
@@ -55,6 +56,7 @@ struct check;
  * struct doctor - At work
  * @check:	The one that runs: its code and severity are those of findings
  * @daemon:	What the daemon answered; NULL if there is none
+ * @daemon_pid:	0 if not known
  * @hangs:	It is there, and does not answer
  * @conf:	The configuration in force, else that of the file; NULL if none
  *		could be read
@@ -65,6 +67,7 @@ struct doctor {
 	const struct ctl *ctl;
 	const struct check *check;
 	json_t *findings, *daemon;
+	pid_t daemon_pid;
 	bool hangs;
 	struct conf *conf;
 	const char *conf_path;

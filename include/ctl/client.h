@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "ctl/ctl.h"
 
@@ -12,9 +13,13 @@
  * answers, or many, for what goes on until either side closes.
  */
 
-/** ctl_is_there() - Somebody listens at the socket, be it that he answers or
- * not */
-bool ctl_is_there(const struct ctl *ctl);
+/**
+ * ctl_find_daemon() - Who listens at the socket, be it that he answers or not
+ * @pid:	Its process, by the number that it has here; 0 if it has none
+ *
+ * Return: 0; -errno if nobody does
+ */
+int ctl_find_daemon(const struct ctl *ctl, pid_t *pid);
 
 /**
  * ctl_ask() - One question, one answer

@@ -46,31 +46,26 @@ void check_daemon(struct doctor *d)
 			    d->ctl->socket);
 }
 
-static pid_t daemon_pid(const struct doctor *d)
-{
-	return (pid_t)json_integer_value(json_object_get(d->daemon, "pid"));
-}
-
 /* Everything below would be about another network than the daemon's */
 void check_namespace(struct doctor *d)
 {
 	struct stat own, other;
 	text path, fix, command;
 
-	if (!d->daemon)
+	if (!d->daemon_pid)
 		return;
-	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)daemon_pid(d));
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)d->daemon_pid);
 	if (stat("/proc/self/ns/net", &own) || stat(path, &other) ||
 	    own.st_ino == other.st_ino)
 		return;
 	check_own_command(d, command, sizeof(command), "doctor");
 	snprintf(fix, sizeof(fix), "nsenter --target %d --net ",
-		 (int)daemon_pid(d));
+		 (int)d->daemon_pid);
 	strncat(fix, command, sizeof(fix) - strlen(fix) - 1);
 	check_found(d, fix,
 		    "the daemon (process %d) runs in another network namespace "
 		    "than this command, which looks at the wrong network",
-		    (int)daemon_pid(d));
+		    (int)d->daemon_pid);
 }
 
 /* The first error, without its line end; NULL if there is none. The caller

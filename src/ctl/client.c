@@ -74,13 +74,19 @@ static bool is_refused(const json_t *answer)
 	return why;
 }
 
-bool ctl_is_there(const struct ctl *ctl)
+int ctl_find_daemon(const struct ctl *ctl, pid_t *pid)
 {
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
 	int fd = connect_to(ctl->socket);
 
-	if (fd >= 0)
-		close(fd);
-	return fd >= 0;
+	*pid = 0;
+	if (fd < 0)
+		return fd;
+	if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+		*pid = cred.pid;
+	close(fd);
+	return 0;
 }
 
 int ctl_ask(const struct ctl *ctl, json_t *request, json_t **answer)

@@ -356,7 +356,9 @@ static void ask_daemon(struct doctor *d, const char *path)
 	if (!access(d->ctl->socket, W_OK) &&
 	    ctl_ask(d->ctl, json_pack("{s:s}", "command", "doctor"),
 		    &d->daemon) == CTL_NO_DAEMON)
-		d->hangs = ctl_is_there(d->ctl);
+		d->hangs = !ctl_find_daemon(d->ctl, &d->daemon_pid);
+	if (d->daemon)
+		ctl_find_daemon(d->ctl, &d->daemon_pid);
 	/* The daemon's own is the one that counts */
 	d->conf_path = answer_text(d, "config_file");
 	if (!d->conf_path)

@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/table.h"
 #include "daemon/daemon.h"
@@ -373,9 +372,9 @@ json_t *doctor_answer(void *arg, const json_t *request)
 	(void)request;
 	for (size_t i = 0; i < COUNT(checks); i++)
 		checks[i].run(&look, &checks[i]);
-	return json_pack("{s:o, s:i, s:o?, s:o?}", "doctor", look.findings,
-			 "pid", (int)getpid(), "config_file", config_path(d),
-			 "config", config_text(d));
+	return json_pack("{s:o, s:o?, s:o?}", "doctor", look.findings,
+			 "config_file", config_path(d), "config",
+			 config_text(d));
 }
 
 void doctor_reset(struct daemon *d)

@@ -881,6 +881,29 @@ def test_another_namespace(net, daemon, doctor):
     assert "All is well" in elsewhere.shell(first["fix"]).stdout
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/sys/kernel/ns_last_pid"),
+                    reason="no kernel.ns_last_pid here")
+def test_a_daemon_in_a_container_of_processes(net, daemon, doctor):
+    """The number that it has there is another process here, elsewhere."""
+    daemon.stop()
+    other = net.phone.popen(["sleep", "60"])
+    process = daemon.namespace.popen(
+        ["unshare", "-p", "-f", "--kill-child", "--mount-proc", "sh", "-c",
+         f"echo {other.pid - 1} >/proc/sys/kernel/ns_last_pid; \"$@\" & wait",
+         "sh", daemon.program("sipalgd"), "-c", daemon.config],
+        stdout=-3, stderr=-3)
+    try:
+        while not os.path.exists(daemon.socket):
+            assert process.poll() is None
+            time.sleep(0.05)
+        doctor.healthy()
+    finally:
+        for running in (process, other):
+            running.kill()
+            running.wait()
+    daemon.start()
+
+
 # ---- what only the daemon knows ----
 
 @pytest.mark.config(sip__signalling_ports="5060-5060")
