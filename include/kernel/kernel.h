@@ -4,6 +4,7 @@
 
 #include "kernel/conntrack.h"
 #include "kernel/netif.h"
+#include "kernel/overhear.h"
 #include "kernel/rawsend.h"
 #include "kernel/route.h"
 #include "state/nat.h"
@@ -21,6 +22,7 @@ struct kernel {
 	struct netif netif;
 	struct route route;
 	struct rawsend rawsend;
+	struct overhear overhear;
 	uint32_t udp_idle_s[2], tcp_idle_s[2];
 	bool counts;
 	void (*before_send)(void *arg, const void *packet, size_t len);

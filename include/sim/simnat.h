@@ -45,6 +45,7 @@ enum simnat_call {
 	SIMNAT_SET_LIBERAL,
 	SIMNAT_SEND,
 	SIMNAT_ROUTE,
+	SIMNAT_LISTEN,
 	SIMNAT_CALLS,
 };
 
@@ -91,6 +92,7 @@ struct simnat_route {
  * @limit:	Entries at most; SIMNAT_ENTRIES, or less for a test
  * @counting:	As nf_conntrack_acct
  * @calls:	How often each operation was asked for
+ * @line, @heard: What is listened to, and was heard
  * @sent:	If set, gets the packets that the state layer sends itself
  * @swept_s:	Second in which the table was last searched for the dead
  */
@@ -106,6 +108,8 @@ struct simnat {
 	struct simnat_route route[SIMNAT_NETWORKS];
 	unsigned int calls[SIMNAT_CALLS];
 	struct simnat_fault fault[SIMNAT_CALLS];
+	struct nat_line line;
+	struct nat_overheard heard;
 	void (*sent)(void *arg, const void *packet, size_t len);
 	void *sent_arg;
 };

@@ -157,6 +157,8 @@ struct call {
  * @ended:	Told once of each call that ends, while all of it is still
  *		there; may be NULL
  * @live:	How many are not ended
+ * @listening:	Public end of the line that is listened to, until
+ *		@listening_ms
  * @walks:	Walks through @table
  */
 struct calls {
@@ -171,6 +173,8 @@ struct calls {
 	void (*ended)(void *owner, const struct call *call, uint64_t now_ms);
 	void *owner;
 	unsigned int live;
+	struct endpoint listening;
+	uint64_t listening_ms;
 	struct table_walk *walks;
 };
 

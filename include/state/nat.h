@@ -51,6 +51,25 @@ struct nat_entry {
 };
 
 /**
+ * struct nat_line - Where media of a call should flow
+ * @inside, @public_end: The inside host's end, and its public one
+ * @remote:	The other end
+ */
+struct nat_line {
+	struct endpoint inside, public_end, remote;
+};
+
+/**
+ * struct nat_overheard - Media of a line that has another address
+ * @to, @out:	Where else the inside host sends, and how many packets
+ * @from, @in:	From where else packets come for it
+ */
+struct nat_overheard {
+	struct endpoint to, from;
+	unsigned int out, in;
+};
+
+/**
  * struct nat_ops - All that the state layer asks of the kernel
  * @find:	The entry that a packet with tuple @t, seen on @side, belongs
  *		to. 0 or -ENOENT
@@ -76,6 +95,10 @@ struct nat_entry {
  * @idle_s:	How long the kernel keeps an entry without packets, and one that
  *		saw answers
  * @counts:	Entries that begin now count their packets (nf_conntrack_acct)
+ * @listen:	Look on, beside the way of the packets, for media of @line with
+ *		another remote end. One line at a time, the last one; ends by
+ *		itself after some seconds. 0 or -errno
+ * @overhear:	What was seen; ends it
  *
  * Filled by kernel/ in the daemon, by sim/simnat.c elsewhere. All but
  * @is_inside, @is_own, @idle_s and @counts may take a system call.
@@ -98,6 +121,8 @@ struct nat_ops {
 	void (*ping)(void *ctx, const struct tuple *lan);
 	uint32_t (*idle_s)(void *ctx, uint8_t proto, bool answered);
 	bool (*counts)(void *ctx);
+	int (*listen)(void *ctx, const struct nat_line *line);
+	void (*overhear)(void *ctx, struct nat_overheard *heard);
 };
 
 /**

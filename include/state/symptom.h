@@ -102,6 +102,7 @@ static inline bool symptom_has(uint32_t mask, enum symptom s)
  * struct symptom_event - Something that was seen lately
  * @inside:	Whose; not set if nobody's
  * @first_ms, @last_ms: When, monotonic
+ * @single:	Of a call or registration; not to be renewed
  * @times:	So often: repeated events of one inside host are one
  * @text:	With concrete numbers; printable ASCII
  */
@@ -109,6 +110,7 @@ struct symptom_event {
 	enum symptom symptom;
 	struct addr inside;
 	uint64_t first_ms, last_ms;
+	bool single;
 	unsigned int times;
 	char text[SYMPTOM_TEXT_MAX];
 };
@@ -165,7 +167,8 @@ void symptom_over(const struct symptom_subject *of, enum symptom s);
  *		escaping: all of it is escaped
  *
  * Nothing if the call or registration shows it already. Where there is neither,
- * repetitions of one inside host only renew the text of the event.
+ * repetitions of one inside host only renew the text of the event, as long as
+ * the last one is no hour ago.
  */
 void symptom_raise(struct symptoms *list, const struct symptom_subject *of,
 		   enum symptom s, uint64_t now_ms, const char *fmt, ...)

@@ -24,12 +24,16 @@ struct calls;
  *
  * In the same windows media is looked for that comes from elsewhere than was
  * announced: from who was let in by media.source, or goes on sending in vain.
+ * What no rule brings to us is listened for, but only some seconds long, for
+ * one line at a time, and only where an end is silent so far: its media may
+ * come from elsewhere, or the inside host may send it elsewhere.
  */
 
 /**
  * struct watch - What is known of a call's audio
  * @since_ms:	When the window began; 0: nobody listens
  * @based:	The counts at its beginning are noted
+ * @probed:	Had anything been silent, it would be listened to by now
  * @later:	It is not the first since media was agreed on
  * @lines:	Bits of the m= lines that want audio both ways
  * @rtcp_out, @rtcp_in: Lines on which RTCP of the inside, the remote end was
@@ -37,7 +41,7 @@ struct calls;
  */
 struct watch {
 	uint64_t since_ms;
-	bool based, later;
+	bool based, probed, later;
 	uint8_t lines, rtcp_out, rtcp_in;
 };
 

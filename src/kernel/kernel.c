@@ -44,6 +44,7 @@ void kernel_tick(struct kernel *kernel)
 	kernel->tcp_idle_s[true] = read_sysctl(
 		"nf_conntrack_tcp_timeout_established", TCP_TIMEOUT_S);
 	kernel->counts = read_sysctl("nf_conntrack_acct", 0);
+	overhear_tick(&kernel->overhear);
 	route_renew(&kernel->route);
 }
 
@@ -66,7 +67,8 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 	int err;
 
 	*kernel = (struct kernel){ .conf = conf,
-				   .rawsend = { .v4 = -1, .v6 = -1 } };
+				   .rawsend = { .v4 = -1, .v6 = -1 },
+				   .overhear = { .fd = -1 } };
 	*what = "conntrack (ctnetlink): needs CAP_NET_ADMIN and the kernel "
 		"module nf_conntrack_netlink";
 	err = conntrack_open(&kernel->conntrack);
@@ -92,8 +94,10 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 
 void kernel_close(struct kernel *kernel)
 {
-	if (kernel->conf)
+	if (kernel->conf) {
 		rawsend_close(&kernel->rawsend);
+		overhear_close(&kernel->overhear);
+	}
 	route_close(&kernel->route);
 	netif_close(&kernel->netif);
 	conntrack_close(&kernel->conntrack);
@@ -262,6 +266,23 @@ static bool op_counts(void *ctx)
 	return kernel->counts;
 }
 
+static int op_listen(void *ctx, const struct nat_line *line)
+{
+	struct kernel *kernel = ctx;
+	int err = overhear_begin(&kernel->overhear, line);
+
+	if (err)
+		log_debug("packet socket: %s", strerror(-err));
+	return err;
+}
+
+static void op_overhear(void *ctx, struct nat_overheard *heard)
+{
+	struct kernel *kernel = ctx;
+
+	overhear_end(&kernel->overhear, heard);
+}
+
 const struct nat_ops kernel_ops = {
 	.find = op_find,
 	.create = op_create,
@@ -277,4 +298,6 @@ const struct nat_ops kernel_ops = {
 	.ping = op_ping,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
+	.listen = op_listen,
+	.overhear = op_overhear,
 };

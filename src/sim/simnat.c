@@ -379,6 +379,27 @@ static bool op_counts(void *ctx)
 	return sim->counting;
 }
 
+static int op_listen(void *ctx, const struct nat_line *line)
+{
+	struct simnat *sim = ctx;
+	int err = fault(sim, SIMNAT_LISTEN);
+
+	if (err)
+		return err;
+	sim->line = *line;
+	sim->heard = (struct nat_overheard){ .out = 0 };
+	return 0;
+}
+
+static void op_overhear(void *ctx, struct nat_overheard *heard)
+{
+	struct simnat *sim = ctx;
+
+	*heard = sim->heard;
+	sim->line = (struct nat_line){ .inside = { .port = 0 } };
+	sim->heard = (struct nat_overheard){ .out = 0 };
+}
+
 const struct nat_ops simnat_ops = {
 	.find = op_find,
 	.create = op_create,
@@ -394,6 +415,8 @@ const struct nat_ops simnat_ops = {
 	.ping = op_ping,
 	.idle_s = op_idle_s,
 	.counts = op_counts,
+	.listen = op_listen,
+	.overhear = op_overhear,
 };
 
 /* ---- packets ---- */
@@ -439,6 +462,21 @@ static int masquerade(struct simnat *sim, const struct tuple *lan,
 	return -ENOSPC;
 }
 
+static void overhear(struct simnat *sim, const struct tuple *t)
+{
+	const struct nat_line *line = &sim->line;
+
+	if (endpoint_eq(&t->src, &line->inside) &&
+	    !endpoint_eq(&t->dst, &line->remote)) {
+		sim->heard.to = t->dst;
+		sim->heard.out++;
+	} else if (endpoint_eq(&t->dst, &line->public_end) &&
+		   !endpoint_eq(&t->src, &line->remote)) {
+		sim->heard.from = t->src;
+		sim->heard.in++;
+	}
+}
+
 int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 		struct tuple *out)
 {
@@ -447,6 +485,7 @@ int simnat_pass(struct simnat *sim, enum nat_side side, const struct tuple *in,
 	int err;
 
 	*out = *in;
+	overhear(sim, in);
 	if (!key && side == NAT_SIDE_LAN && !op_is_inside(sim, &in->dst.addr) &&
 	    !op_is_own(sim, &in->dst.addr)) {
 		route = route_to(sim, &in->dst.addr);

@@ -7,6 +7,8 @@
 
 #include "state/counters.h"
 
+/* What was not seen for so long is told anew */
+#define RENEW_MS (3600 * 1000)
 /* Of the Call-ID or address of record, in the log */
 #define ID_MAX 160
 
@@ -62,12 +64,15 @@ const struct symptom_event *symptoms_recent(const struct symptoms *list,
 
 /* The event that a repetition renews; NULL if there is none */
 static struct symptom_event *event_find(struct symptoms *list, enum symptom s,
-					const struct addr *inside)
+					const struct addr *inside,
+					uint64_t now_ms)
 {
 	for (unsigned int i = 0; i < SYMPTOM_EVENTS && i < list->total; i++) {
 		struct symptom_event *e = &list->event[i];
 
-		if (e->symptom == s && addr_eq(&e->inside, inside))
+		if (e->symptom == s && !e->single &&
+		    addr_eq(&e->inside, inside) &&
+		    now_ms - e->last_ms < RENEW_MS)
 			return e;
 	}
 	return NULL;
@@ -168,10 +173,11 @@ void symptom_raise(struct symptoms *list, const struct symptom_subject *of,
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	if (!of->mask)
-		e = event_find(list, s, inside);
+		e = event_find(list, s, inside, now_ms);
 	first = !e;
 	if (first)
 		e = event_add(list, s, inside, now_ms);
+	e->single = of->mask;
 	e->last_ms = now_ms;
 	e->times++;
 	log_escape(e->text, sizeof(e->text), span_from_str(text));

@@ -10,6 +10,8 @@
 #define BASE_MS 1000
 /* Long enough for a phone to come up and for comfort noise to be sent */
 #define FIRST_MS 12000
+/* When an end that is silent so far is listened to */
+#define PROBE_MS 3000
 /* Who has no audio hangs up */
 #define LAST_MS 6000
 /* RTCP comes every five seconds or so (RFC 3550 6.2) */
@@ -42,7 +44,9 @@ uint64_t watch_due_ms(const struct watch *w)
 {
 	if (!w->since_ms || w->later)
 		return 0;
-	return w->since_ms + (w->based ? FIRST_MS : BASE_MS);
+	if (!w->based)
+		return w->since_ms + BASE_MS;
+	return w->since_ms + (w->probed ? FIRST_MS : PROBE_MS);
 }
 
 /* Another window begins now */
@@ -132,11 +136,11 @@ static bool is_announced(const struct call *call, const struct endpoint *end)
 	return false;
 }
 
-static void raise_elsewhere(struct calls *calls, struct call *call,
-			    const struct media_stream *s,
-			    const struct endpoint *from,
-			    const struct endpoint *announced, bool refused,
-			    uint64_t now_ms)
+static void raise_from_elsewhere(struct calls *calls, struct call *call,
+				 const struct media_stream *s,
+				 const struct endpoint *from,
+				 const struct endpoint *announced, bool refused,
+				 uint64_t now_ms)
 {
 	struct symptom_subject of = call_subject(call);
 	char source[ENDPOINT_TEXT_MAX], to[ENDPOINT_TEXT_MAX];
@@ -152,6 +156,25 @@ static void raise_elsewhere(struct calls *calls, struct call *call,
 			      : "let in by media.source");
 }
 
+/* The inside host does not send to where it was told */
+static void raise_to_elsewhere(struct calls *calls, struct call *call,
+			       const struct media_stream *s,
+			       const struct endpoint *to,
+			       const struct endpoint *announced,
+			       uint64_t now_ms)
+{
+	struct symptom_subject of = call_subject(call);
+	char inside[ENDPOINT_TEXT_MAX], dest[ENDPOINT_TEXT_MAX];
+	char said[ENDPOINT_TEXT_MAX];
+
+	endpoint_format(&s->in.inside_rtp, inside);
+	endpoint_format(to, dest);
+	endpoint_format(announced, said);
+	symptom_raise(calls->symptoms, &of, SYMPTOM_media_elsewhere, now_ms,
+		      "media of %s goes to %s, announced was %s", inside, dest,
+		      said);
+}
+
 /* Somebody who was not announced sends, and goes on */
 static void look_for_strays(struct calls *calls, struct call *call,
 			    const struct media_stream *s,
@@ -162,14 +185,50 @@ static void look_for_strays(struct calls *calls, struct call *call,
 	DL_FOREACH (s->guests, p) {
 		if (!p->rtcp && p->packets_in - p->base_in >= SPEECH_PACKETS &&
 		    !is_announced(call, &p->lan.dst))
-			raise_elsewhere(calls, call, s, &p->lan.dst, announced,
-					false, now_ms);
+			raise_from_elsewhere(calls, call, s, &p->lan.dst,
+					     announced, false, now_ms);
 	}
 	if (s->strays >= STRAY_PACKETS &&
 	    s->stray_last_ms - s->stray_ms >= STRAY_MS &&
 	    !is_announced(call, &s->stray))
-		raise_elsewhere(calls, call, s, &s->stray, announced, true,
-				now_ms);
+		raise_from_elsewhere(calls, call, s, &s->stray, announced, true,
+				     now_ms);
+}
+
+static void listen_to(struct calls *calls, const struct media_stream *s,
+		      const struct endpoint *remote, uint64_t now_ms)
+{
+	const struct nat *nat = calls->media->nat;
+	const struct nat_line line = { .inside = s->in.inside_rtp,
+				       .public_end = s->public_rtp,
+				       .remote = *remote };
+
+	if (now_ms < calls->listening_ms || nat->ops->listen(nat->ctx, &line))
+		return;
+	calls->listening = s->public_rtp;
+	calls->listening_ms = now_ms + FIRST_MS;
+}
+
+/* What was heard of the line, if it is that which was listened to */
+static void look_for_overheard(struct calls *calls, struct call *call,
+			       const struct media_stream *s,
+			       const struct endpoint *announced,
+			       uint64_t now_ms)
+{
+	const struct nat *nat = calls->media->nat;
+	struct nat_overheard heard;
+
+	if (!calls->listening_ms ||
+	    !endpoint_eq(&calls->listening, &s->public_rtp))
+		return;
+	calls->listening_ms = 0;
+	nat->ops->overhear(nat->ctx, &heard);
+	if (heard.in >= SPEECH_PACKETS && !is_announced(call, &heard.from))
+		raise_from_elsewhere(calls, call, s, &heard.from, announced,
+				     true, now_ms);
+	if (heard.out >= SPEECH_PACKETS && !is_announced(call, &heard.to))
+		raise_to_elsewhere(calls, call, s, &heard.to, announced,
+				   now_ms);
 }
 
 /* ---- lines ---- */
@@ -201,6 +260,37 @@ static const struct dialog *confirmed(const struct call *call)
 	return NULL;
 }
 
+/* All of m= line @i that was counted in the window */
+static struct line sum_line(struct calls *calls, const struct call *call,
+			    const struct dialog *d, unsigned int i,
+			    const struct media_stream *s)
+{
+	struct line line = { .known = true };
+
+	pinhole_read(calls->media, s->guests);
+	add_packets(&line, call->pinholes, &d->local.now[i]);
+	add_packets(&line, s->guests, &d->local.now[i]);
+	return line;
+}
+
+/* Where an end has said nothing so far: listen what it does instead */
+static void probe(struct calls *calls, struct call *call, uint64_t now_ms)
+{
+	const struct dialog *d = confirmed(call);
+	const struct media_stream *s;
+
+	call->watch.probed = true;
+	for (unsigned int i = 0; d && i < DESCRIBE_MEDIA; i++) {
+		struct line line;
+
+		if (!is_judged(calls, call, d, i, &s))
+			continue;
+		line = sum_line(calls, call, d, i, s);
+		if (line.known && (!line.out || !line.in))
+			listen_to(calls, s, &d->remote.now[i].rtp, now_ms);
+	}
+}
+
 static void judge(struct calls *calls, struct call *call, uint64_t now_ms)
 {
 	const struct dialog *d = confirmed(call);
@@ -208,14 +298,14 @@ static void judge(struct calls *calls, struct call *call, uint64_t now_ms)
 	struct watch *w = &call->watch;
 
 	for (unsigned int i = 0; d && i < DESCRIBE_MEDIA; i++) {
-		struct line line = { .known = true };
+		struct line line;
 
 		if (!is_judged(calls, call, d, i, &s))
 			continue;
-		pinhole_read(calls->media, s->guests);
+		line = sum_line(calls, call, d, i, s);
 		look_for_strays(calls, call, s, &d->remote.now[i].rtp, now_ms);
-		add_packets(&line, call->pinholes, &d->local.now[i]);
-		add_packets(&line, s->guests, &d->local.now[i]);
+		look_for_overheard(calls, call, s, &d->remote.now[i].rtp,
+				   now_ms);
 		if (!line.known || strcasecmp(s->type, "audio") != 0)
 			continue;
 		raise(calls, call, i, &line, d, now_ms);
@@ -237,6 +327,9 @@ void watch_look(struct calls *calls, struct call *call, uint64_t now_ms)
 
 	if (!can_tell(calls, call))
 		return;
+	if (w->based && !w->later && !w->probed &&
+	    now_ms - w->since_ms >= PROBE_MS)
+		probe(calls, call, now_ms);
 	if (w->based && now_ms - w->since_ms < (w->later ? LATER_MS : FIRST_MS))
 		return;
 	if (w->based) {

@@ -2,10 +2,12 @@
 """Switching it off and on while calls run: by command, by reload, for all, for
 a phone, for a provider."""
 
+import time
+
 import pytest
 
 from lib import sip
-from lib.agents import media_flows
+from lib.agents import Dialog, media_flows, rtp
 from lib.call import announced, call_out
 from lib.gateway import ALICE, MEDIA, PROXY, PUBLIC
 from lib.sip import sdp
@@ -90,6 +92,40 @@ def test_a_mode_that_is_none(daemon, line):
     assert "active" in done.stderr and "bypass" in done.stderr, done.stderr
     assert daemon.status()["mode"] == "active"
     line.register()
+
+
+def test_a_call_that_was_only_observed(net, daemon, line, media_inside,
+                                       media_outside):
+    """On a network that works without us: as long as it lasts, it goes on as
+    NAT made it, also where we work meanwhile. And nothing is found wrong."""
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    OFF["observe"](daemon)
+    phone, server = line.phone, line.server
+    invite = phone.request("INVITE", "sip:x@203.0.113.10",
+                           body=sdp(ALICE, 4000))
+    phone.send(invite, server.address)
+    seen, source = server.recv()
+    sip.same_bytes(invite, seen)
+    answer = server.respond(seen, 200, source=source, tag="t",
+                            body=sdp(MEDIA, 8000))
+    server.send(answer, source)
+    sip.same_bytes(answer, phone.recv()[0])
+    phone.send(Dialog.caller(phone, invite, answer).request("ACK"),
+               server.address)
+    server.recv()
+    # The provider sends to where media comes from
+    mine.rtp.send(rtp(1), (MEDIA, 8000))
+    latched = theirs.rtp.recv()[1]
+    assert daemon.ctl("mode", "active")["mode"] == "active"
+    until = time.monotonic() + 62  # it looks after its calls each minute
+    while time.monotonic() < until:
+        mine.rtp.send(rtp(2), (MEDIA, 8000))
+        assert theirs.rtp.recv()[1] == latched
+        theirs.rtp.send(rtp(3), latched)
+        mine.rtp.recv()
+        time.sleep(1)
+    assert {name: value for name, value in daemon.stats().items()
+            if name.startswith("symptom_") and value} == {}, daemon.log()
 
 
 def test_observe_says_what_it_would_do(net, daemon, line):

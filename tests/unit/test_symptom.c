@@ -123,6 +123,29 @@ static void test_repeated(void **state)
 		stage_count(st, COUNTER_symptoms + SYMPTOM_not_rewritten), 3);
 }
 
+/* What belongs to a call is not renewed, nor what is long ago */
+static void test_not_repeated(void **state)
+{
+	struct symptoms *list = &st->alg->symptoms;
+	struct symptom_note *notes = NULL;
+	uint32_t mask = 0;
+	struct addr a = stage_addr("192.168.1.10");
+	struct symptom_subject call = { &mask, &notes, &a, SPAN("") };
+	struct symptom_subject of = { .inside = &a };
+
+	(void)state;
+	symptom_raise(list, &call, SYMPTOM_not_rewritten, 5000, "of a call");
+	symptom_raise(list, &of, SYMPTOM_not_rewritten, 5000, "one");
+	symptom_raise(list, &of, SYMPTOM_not_rewritten, 6000, "two");
+	symptom_raise(list, &of, SYMPTOM_not_rewritten, 6000 + 3600 * 1000,
+		      "three");
+	assert_int_equal(list->total, 3);
+	assert_string_equal(symptoms_recent(list, 0)->text, "three");
+	assert_string_equal(symptoms_recent(list, 1)->text, "two");
+	assert_string_equal(symptoms_recent(list, 2)->text, "of a call");
+	symptom_notes_free(notes);
+}
+
 static void test_list_is_bounded(void **state)
 {
 	struct symptoms *list = &st->alg->symptoms;
@@ -911,6 +934,7 @@ int main(void)
 		T(test_table),
 		T(test_once_each),
 		T(test_repeated),
+		T(test_not_repeated),
 		T(test_list_is_bounded),
 		T(test_text_is_safe),
 		T(test_invite_unheard),

@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+#include <errno.h>
+
 #include <cmocka.h>
 
 #include "talk.h"
@@ -515,6 +517,79 @@ static void source(enum conf_source from)
 	alg_configure(st->alg, &st->conf);
 }
 
+/* No rule brings such packets to us where media.source is strict */
+static void test_media_from_elsewhere_unseen(void **state)
+{
+	(void)state;
+	call_out();
+	for (int i = 0; i < 15; i++) {
+		for (int n = 0; n < 10; n++)
+			stage_send(st, "198.51.100.77:7000",
+				   PUBLIC_ADDR ":16384", "rtp");
+		media_for(1, PHONE_RTP);
+	}
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_media_elsewhere |
+						   1u << SYMPTOM_one_way_audio);
+	assert_string_equal(
+		symptom_note_text(call()->notes, SYMPTOM_media_elsewhere),
+		"media comes from 198.51.100.77:7000 to " PUBLIC_ADDR
+		":16384, announced was " FAR_RTP "; not let in (media.source)");
+	/* and nobody listens any more */
+	assert_int_equal(st->alg->calls.listening_ms, 0);
+	assert_int_equal(st->sim.line.inside.port, 0);
+}
+
+/* The phone sends to where the signalling is, whatever it was told */
+static void test_media_to_elsewhere(void **state)
+{
+	(void)state;
+	call_out();
+	for (int i = 0; i < 15; i++) {
+		for (int n = 0; n < 10; n++)
+			stage_send(st, RTP, "198.51.100.5:6000", "rtp");
+		media_for(1, FAR_END);
+	}
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_media_elsewhere |
+						   1u << SYMPTOM_one_way_audio);
+	assert_string_equal(
+		symptom_note_text(call()->notes, SYMPTOM_media_elsewhere),
+		"media of " RTP
+		" goes to 198.51.100.5:6000, announced was " FAR_RTP);
+}
+
+/* Only a call that is silent is listened to, one at a time */
+static void test_when_it_listens(void **state)
+{
+	(void)state;
+	call_out();
+	media_for(30, PHONE_RTP | FAR_END);
+	assert_int_equal(st->sim.calls[SIMNAT_LISTEN], 0);
+	bye_out();
+	for (int i = 0; i < 3; i++) {
+		char id[8];
+
+		snprintf(id, sizeof(id), "%d", i);
+		out(st, .method = "INVITE", .remote_tag = "", .call_id = id,
+		    .sdp = talk_sdp(PHONE_ADDR, 5000 + 10 * i, ""));
+		in(st, .method = "INVITE", .status = 200, .call_id = id,
+		   .sdp = theirs(""));
+		out(st, .method = "ACK", .call_id = id);
+	}
+	stage_wait(st, 60);
+	assert_int_equal(st->sim.calls[SIMNAT_LISTEN], 1);
+	assert_int_equal(st->sim.line.inside.port, 0);
+}
+
+/* It may not, or a firewall's packet socket is not to be had */
+static void test_cannot_listen(void **state)
+{
+	(void)state;
+	simnat_fail(&st->sim, SIMNAT_LISTEN, 0, 9, -EPERM);
+	call_out();
+	media_for(14, PHONE_RTP);
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
+}
+
 /* Only he who was not announced sends, and the phone is muted: a call */
 static void test_guest_alone(void **state)
 {
@@ -635,6 +710,10 @@ int main(void)
 		T(test_inside_to_inside),
 		T(test_media_elsewhere),
 		T(test_media_elsewhere_refused),
+		T(test_media_from_elsewhere_unseen),
+		T(test_media_to_elsewhere),
+		T(test_when_it_listens),
+		T(test_cannot_listen),
 		T(test_guest_alone),
 		T(test_scanned),
 		T(test_remote_moves),
