@@ -633,6 +633,9 @@ void check_readable(struct doctor *d)
 	err = read_nft(d);
 	if (err && (err != -ENOENT || is_nft_in_use(d)))
 		cannot_read(d, "nft", err, "nftables");
+	if (!program_exists("ip"))
+		check_found(d, check_install(fix, sizeof(fix), "iproute2"),
+			    "ip is not installed: routes were not looked at");
 	if (!d->daemon && access(d->ctl->socket, W_OK) && errno == EACCES)
 		check_found(d, check_as_root(d, fix, sizeof(fix)),
 			    "%s: you may not ask the daemon: be root, or in "

@@ -252,7 +252,7 @@ def test_nat_in_a_chain_of_nft_that_has_a_name_of_iptables(doctor):
 def without(doctor, *names):
     """These programs are not there."""
     doctor.before = " && ".join(
-        f"mount --bind /dev/null $(readlink -f /usr/sbin/{n})" for n in names)
+        f"mount --bind /dev/null $(readlink -f $(command -v {n}))" for n in names)
 
 
 def test_without_iptables(doctor):
@@ -270,13 +270,15 @@ def test_without_iptables(doctor):
     assert "inet fw4 forward" in found[1]["text"]
 
 
-def test_without_nft(doctor):
+@pytest.mark.parametrize("program, package, what", [
+    ("nft", "nftables", "its rules were"), ("ip", "iproute2", "routes were")])
+def test_without_a_tool(doctor, program, package, what):
     """firewalld and Docker need no program to bring rules of nftables."""
-    without(doctor, "nft")
+    without(doctor, program)
     found, status = doctor.ask()
     assert [f["code"] for f in found] == ["not_checked"] and status == 0
-    assert "nft is not installed" in found[0]["text"]
-    assert found[0]["fix"] == "apt-get install nftables"
+    assert f"{program} is not installed: {what} not" in found[0]["text"]
+    assert found[0]["fix"] == f"apt-get install {package}"
 
 
 def test_a_daemon_that_hangs(daemon, doctor):

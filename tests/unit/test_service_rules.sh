@@ -181,11 +181,23 @@ if command -v setpriv >/dev/null; then
 fi
 quietly remove
 
+# What is left of IPv6 is said, too
+SIPALGD_CONF=$vectors/plain.conf
+if [ "$tables" != iptables ]; then
+	quietly apply
+	mkdir "$tmp.bin"
+	printf '#!/bin/sh\nexit 4\n' >"$tmp.bin/ip6tables-save"
+	chmod +x "$tmp.bin/ip6tables-save"
+	sed "s|^PATH=|&$tmp.bin:|" "$script" >"$tmp.bin/rules"
+	sh "$tmp.bin/rules" remove >"$tmp" 2>&1 && fail "IPv6 is left: $?"
+	grep -q 'rules of IPv6 may be left' "$tmp" || fail "$(cat "$tmp")"
+	rm -r "$tmp.bin"
+fi
+
 # Where another program has the lock of the old tables it waits
 if [ "$INSIDE" = legacy ] && command -v flock >/dev/null; then
 	flock /run/xtables.lock sleep 2 &
 	sleep 0.5
-	SIPALGD_CONF=$vectors/plain.conf
 	quietly apply
 	jumps
 	wait
