@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The control socket under attack, while SIP passes and a call runs."""
 
+import grp
 import json
 import os
+import pwd
 import re
+import shutil
 import socket
 import stat
 import statistics
@@ -40,9 +43,29 @@ def test_malformed_is_answered(daemon):
     assert daemon.status()["version"]
 
 
+@pytest.mark.config(control__group="daemon")
 def test_only_the_group(daemon):
+    """Who is not in it is told so; who is, is logged by his own name."""
+    group, nobody = grp.getgrnam("daemon").gr_gid, pwd.getpwnam("nobody")
     mode = os.stat(daemon.socket)
-    assert stat.S_IMODE(mode.st_mode) == 0o660 and mode.st_gid == 0
+    assert stat.S_IMODE(mode.st_mode) == 0o660 and mode.st_gid == group
+    # where everybody may look, as the tree it was built in may not be
+    os.chmod(daemon.directory, 0o711)
+    program = shutil.copy(daemon.program("sipalgctl"), daemon.path("ctl"))
+
+    def switch(groups):
+        return daemon.namespace.run(
+            ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}",
+             groups, program, "--socket", daemon.socket, "mode", "observe"],
+            check=False)
+
+    refused = switch("--clear-groups")
+    assert refused.returncode == 3 and "ermission denied" in refused.stderr
+    assert daemon.status()["mode"] == "active"
+    assert switch(f"--groups={group}").returncode == 0
+    assert daemon.status()["mode"] == "observe"
+    assert re.search(rf"^sipalgd: uid {nobody.pw_uid} \(nobody\) pid \d+: "
+                     r"(set_)?mode observe$", daemon.log(), re.M)
 
 
 def test_changes_are_logged_with_who(daemon):
