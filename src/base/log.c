@@ -68,8 +68,15 @@ static void tell_lost(void)
 
 void log_text(const char *text)
 {
+	size_t len;
+
 	tell_lost();
-	put(text, strlen(text));
+	for (; *text; text += len) {
+		const char *end = strchr(text, '\n');
+
+		len = end ? (size_t)(end + 1 - text) : strlen(text);
+		put(text, len);
+	}
 }
 
 void log_at(enum log_level level, const char *fmt, ...)
