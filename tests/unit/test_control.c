@@ -364,6 +364,11 @@ static void test_no_descriptors(void **state)
 	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_in_range(turns, 1, 10);
+	/* valgrind accepts who has no number, and closes */
+	if (take(fd, got, sizeof(got)) < 0) {
+		close(fd);
+		skip();
+	}
 	control_tick(&w->control);
 	turn(w);
 	assert_int_equal(send(fd, "{\"command\":\"ping\"}\n", 19, 0), 19);

@@ -216,6 +216,7 @@ static void test_no_descriptors(void **state)
 	struct rlimit limit, none;
 	struct epoll_event event;
 	int fd = dial(), turns = 0;
+	char byte;
 
 	(void)state;
 	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -231,6 +232,11 @@ static void test_no_descriptors(void **state)
 	}
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	assert_in_range(turns, 1, 10);
+	/* valgrind accepts who has no number, and closes */
+	if (!recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT)) {
+		close(fd);
+		skip();
+	}
 	httpd_run(httpd);
 	assert_int_equal(send(fd, request, sizeof(request) - 1, MSG_NOSIGNAL),
 			 sizeof(request) - 1);
