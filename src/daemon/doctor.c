@@ -166,10 +166,10 @@ static void check_tables(struct look *look, const struct check *check)
 	}
 }
 
-/* The list with its last range made longer, up to the next port that @other
- * has; false if there is nothing to be had
+/* The list with its last range made longer, up to the next port that it or
+ * @other has; false if there is nothing to be had
  */
-static bool widen(const struct ports *ports, const struct ports *other,
+static bool widen(const struct ports *ports, const struct ports *const *other,
 		  char *text, size_t cap)
 {
 	unsigned int last = ports->range[ports->count - 1].last;
@@ -178,7 +178,9 @@ static bool widen(const struct ports *ports, const struct ports *other,
 	size_t len = 0;
 
 	while (end < wish && end < 65535 &&
-	       !ports_contain(other, (uint16_t)(end + 1)))
+	       !ports_contain(ports, (uint16_t)(end + 1)) &&
+	       !ports_contain(other[0], (uint16_t)(end + 1)) &&
+	       !ports_contain(other[1], (uint16_t)(end + 1)))
 		end++;
 	for (unsigned int i = 0; i < ports->count && len < cap; i++) {
 		unsigned int to =
@@ -206,13 +208,17 @@ static void check_ports(struct look *look, const struct check *check)
 	const struct conf *conf = look->d->conf;
 	const struct {
 		const char *key;
-		const struct ports *ports, *other;
+		const struct ports *ports, *other[2];
 		enum counter counter;
 	} sets[] = {
-		{ "sip.signalling_ports", &conf->sip.signalling_ports,
-		  &conf->media.rtp_ports, COUNTER_ports_exhausted },
-		{ "media.rtp_ports", &conf->media.rtp_ports,
-		  &conf->sip.signalling_ports, COUNTER_media_exhausted },
+		{ "sip.signalling_ports",
+		  &conf->sip.signalling_ports,
+		  { &conf->media.rtp_ports, &conf->media.rtp_ports },
+		  COUNTER_ports_exhausted },
+		{ "media.rtp_ports",
+		  &conf->media.rtp_ports,
+		  { &conf->sip.signalling_ports, &conf->sip.ports },
+		  COUNTER_media_exhausted },
 	};
 	char text[TEXT_MAX];
 	json_t *finding;

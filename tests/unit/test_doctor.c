@@ -83,6 +83,25 @@ static void test_ports_that_can_be_more(void **state)
 	json_decref(found);
 }
 
+/* What is proposed would be loaded: it ends before a port of sip.ports */
+static void test_media_ports(void **state)
+{
+	const char *value;
+	json_t *found;
+
+	(void)state;
+	st->conf.sip.ports = ports(20005, 20005);
+	st->conf.media.rtp_ports = ports(16384, 20000);
+	alg_configure(st->alg, &st->conf);
+	counter_add(&st->alg->counters, COUNTER_media_exhausted);
+	found = finding("ports_exhausted");
+	assert_non_null(found);
+	value = json_string_value(json_object_get(json_object_get(found, "set"),
+						  "media.rtp_ports"));
+	assert_string_equal(value, "16384-20004");
+	json_decref(found);
+}
+
 /* No longer range can be proposed: it is wrong all the same */
 static void test_ports_that_cannot(void **state)
 {
@@ -105,6 +124,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_ports_that_can_be_more),
+		TEST(test_media_ports),
 		TEST(test_ports_that_cannot),
 	};
 
