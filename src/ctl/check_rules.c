@@ -526,11 +526,15 @@ static void move_jump(char *buf, size_t cap, const struct ruleset *set,
 		 set->tool, jump, set->tool, where, jump);
 }
 
-/* Who drops means it */
-static bool hides(const struct rule *rule)
+/* Who drops means it. What returns from a chain that was jumped to goes on
+ * behind that jump
+ */
+static bool hides(const struct rule *rule, bool is_first)
 {
-	static const char *const targets[] = { "ACCEPT", "RETURN", "NFQUEUE",
-					       "QUEUE" };
+	static const char *const targets[] = { "ACCEPT", "NFQUEUE", "QUEUE" };
+
+	if (is_first && !strcmp(rule_target(rule), "RETURN"))
+		return true;
 
 	for (size_t i = 0; i < COUNT(targets); i++) {
 		if (!strcmp(rule_target(rule), targets[i]))
@@ -547,7 +551,7 @@ static enum ruleset_step on_before(void *arg, const struct rule *rule,
 
 	if (is_jump(rule))
 		return RULESET_STOP;
-	if (!hides(rule) || !has_ours(m->set))
+	if (!hides(rule, rule == base) || !has_ours(m->set))
 		return RULESET_GO_ON;
 	if (is_told(m, rule))
 		return RULESET_STOP;

@@ -217,6 +217,12 @@ def test_what_others_have_does_not_alarm(doctor):
         iptables -t raw -I PREROUTING -p udp --sport 53 -j ACCEPT
         iptables -t raw -I PREROUTING -i lan0 -p udp --dport 5080 -j DROP
         iptables -t raw -I PREROUTING -p tcp --dport 21 -j CT --helper ftp
+        iptables -t raw -N KNOWN
+        iptables -t raw -I PREROUTING -i lan0 -j KNOWN
+        iptables -t raw -A KNOWN -p udp --dport 5060 -j RETURN
+        iptables -t raw -A KNOWN -p udp -s 192.168.1.0/24 -j RETURN
+        iptables -t raw -A KNOWN -p udp --sport 4000 -j RETURN
+        iptables -t raw -A KNOWN -p tcp --dport 9 -j DROP
         iptables -t raw -N EMPTY
         iptables -t raw -I PREROUTING -j EMPTY
         iptables -t raw -A EMPTY -p icmp -j ACCEPT
