@@ -25,6 +25,10 @@ enum term_colour {
  */
 void term_init(struct ctl *ctl);
 
+/** term_is_screen() - Standard output is a terminal that obeys escape
+ * sequences */
+bool term_is_screen(void);
+
 /** term_colour() - The escape sequence that begins a colour; "" without colours
  */
 const char *term_colour(const struct ctl *ctl, enum term_colour colour);

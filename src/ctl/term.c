@@ -9,12 +9,19 @@
 /* A width beyond this is a mistake */
 #define WIDTH_MAX 10000
 
+bool term_is_screen(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDOUT_FILENO) && term && *term &&
+	       strcmp(term, "dumb") != 0;
+}
+
 static bool has_colours(void)
 {
-	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+	const char *no_color = getenv("NO_COLOR");
 
-	return isatty(STDOUT_FILENO) && !(no_color && *no_color) && term &&
-	       *term && strcmp(term, "dumb") != 0;
+	return term_is_screen() && !(no_color && *no_color);
 }
 
 static unsigned int width(void)

@@ -494,8 +494,8 @@ int top_command(const struct ctl *ctl, int argc, char **argv)
 	(void)argv;
 	if (status != CTL_OK)
 		return status;
-	status = ctl->json || !isatty(STDOUT_FILENO) ? one_frame(ctl, &a)
-						     : follow(&own, &a);
+	status = ctl->json || !term_is_screen() ? one_frame(ctl, &a)
+						: follow(&own, &a);
 	sample_free(&a);
 	return status;
 }

@@ -509,6 +509,13 @@ def test_top_on_a_terminal_until_q(daemon, line, ctl, own):
     assert terminal.is_as_before()
 
 
+def test_top_on_a_terminal_that_obeys_nothing(daemon, ctl, own):
+    terminal = own(ctl.terminal("top", TERM="dumb"))
+    status, shown, stderr = terminal.end()
+    assert status == 0 and not stderr
+    assert "messages/s" in shown and ESCAPE not in shown
+
+
 @pytest.mark.parametrize("rows, columns", [(5, 20), (1, 1), (3, 200)])
 def test_top_on_a_tiny_terminal(daemon, ctl, own, rows, columns):
     """Nothing scrolls away or wraps: the first lines stay."""
