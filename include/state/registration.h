@@ -34,6 +34,7 @@
  * @expires_ms:	Confirmed until; 0: not confirmed yet
  * @wished_s, @granted_s: What the last REGISTER asked for, and got
  * @asked:	That REGISTER was not granted yet
+ * @request:	Hash of its Call-ID and CSeq
  * @began_ms:	When it was first asked for
  * @named_ms:	When it was last asked for
  * @waits_ms:	When the first REGISTER was sent that got no answer at all yet;
@@ -51,6 +52,7 @@ struct registration {
 	struct peer *peer;
 	uint64_t began_ms, named_ms, waits_ms, expires_ms;
 	uint32_t wished_s, granted_s;
+	uint32_t request;
 	uint16_t status;
 	bool asked, listed;
 	char *user, *transport, *contact_inside, *user_agent;
@@ -70,8 +72,8 @@ struct registration_hold {
 /**
  * struct registration_set - What one inside host has at one registrar for one
  * address of record
- * @request:	Hash of Call-ID and CSeq of the last REGISTER: only its answer
- *		counts
+ * @request:	The same of the last REGISTER, whichever Contacts it had: only
+ *		answers to this one, or to the last of a Contact, count
  * @challenges:	Times in a row that credentials were asked for
  * @asks_rport:	The last REGISTER had rport in its Via
  * @count:	Contacts in it

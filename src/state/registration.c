@@ -495,8 +495,9 @@ static struct mapping *inside_map(const struct registrations *regs,
 }
 
 static void ask(struct registrations *regs, struct registration *reg,
-		uint32_t seconds, uint64_t now_ms)
+		const struct message *msg, uint32_t seconds, uint64_t now_ms)
 {
+	reg->request = request_hash(msg);
 	reg->wished_s = seconds;
 	reg->asked = true;
 	reg->named_ms = now_ms;
@@ -529,7 +530,7 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 		reg->began_ms = now_ms;
 	}
 	reg->lan = flow->lan;
-	ask(regs, reg, expires_of(msg, contact, DEFAULT_S), now_ms);
+	ask(regs, reg, msg, expires_of(msg, contact, DEFAULT_S), now_ms);
 }
 
 /* A 2xx that answers no REGISTER of ours is a stray or a forgery */
@@ -554,7 +555,7 @@ static void ask_end_of_all(struct registrations *regs, const struct flow *flow,
 	if (!set)
 		return;
 	DL_FOREACH (set->contacts, reg)
-		ask(regs, reg, 0, now_ms);
+		ask(regs, reg, msg, 0, now_ms);
 }
 
 void registration_request(struct registrations *regs, const struct flow *flow,
@@ -732,12 +733,17 @@ static void end_unlisted(struct registrations *regs,
 			 const struct message *msg, uint64_t now_ms)
 {
 	bool silent = msg->first[SIP_CONTACT] == MESSAGE_HEADERS;
+	uint32_t request = request_hash(msg);
 	struct registration *reg, *next;
 
 	DL_FOREACH_SAFE (set->contacts, reg, next) {
 		bool listed = reg->listed, asked = reg->asked;
 
-		reg->listed = reg->asked = false;
+		reg->listed = false;
+		/* Another one is under way, and may not have got there yet */
+		if (asked && reg->request != request)
+			continue;
+		reg->asked = false;
 		if (listed || (silent && !asked))
 			continue;
 		if (silent && reg->wished_s)
@@ -758,14 +764,14 @@ static bool is_retried(unsigned int status)
 }
 
 static void on_refusal(struct registrations *regs, struct registration_set *set,
-		       unsigned int status, uint64_t now_ms)
+		       uint32_t request, unsigned int status, uint64_t now_ms)
 {
 	bool challenge = sip_wants_credentials(status);
 	struct registration *reg;
 
 	set->challenges = challenge ? set->challenges + 1 : 0;
 	DL_FOREACH (set->contacts, reg) {
-		if (!reg->asked)
+		if (!reg->asked || reg->request != request)
 			continue;
 		reg->status = (uint16_t)status;
 		if (!reg->wished_s)
@@ -780,13 +786,19 @@ static void on_refusal(struct registrations *regs, struct registration_set *set,
 
 /* ---- all answers ---- */
 
-/* Whatever it says, somebody is there */
-static void stop_waiting(struct registration_set *set)
+/* Whatever it says, somebody is there. Return: false if nobody has asked */
+static bool stop_waiting(struct registration_set *set, uint32_t request)
 {
+	bool asked = set->request == request;
 	struct registration *reg;
 
-	DL_FOREACH (set->contacts, reg)
+	DL_FOREACH (set->contacts, reg) {
+		if (reg->request != request)
+			continue;
 		reg->waits_ms = 0;
+		asked = true;
+	}
+	return asked;
 }
 
 static void look_at_path(struct registrations *regs,
@@ -812,16 +824,15 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 			 uint64_t now_ms)
 {
 	struct registration_set *set = set_get(regs, flow, msg, false);
+	uint32_t request = request_hash(msg);
 
-	if (msg->status < 200 || (set && set->request != request_hash(msg)))
+	if (msg->status < 200 || (set && !stop_waiting(set, request)))
 		return;
-	if (set) {
-		stop_waiting(set);
+	if (set)
 		look_at_path(regs, set, flow, msg, shown, now_ms);
-	}
 	if (msg->status >= 300) {
 		if (set)
-			on_refusal(regs, set, msg->status, now_ms);
+			on_refusal(regs, set, request, msg->status, now_ms);
 		return;
 	}
 	for (unsigned int i = 0; i < msg->count; i++) {

@@ -608,6 +608,42 @@ static void test_restarted_phone(void **state)
 	assert_int_equal(st->alg->registrations.count, 1);
 }
 
+/* Two Contacts of one user and host, each by a REGISTER of its own: what one
+ * answer does not list may be under way
+ */
+static void test_two_at_once(void **state)
+{
+#define SECOND "sip:u@" PUBLIC_ADDR ":5070"
+	static const char *const lists[2] = { "Contact: <sip:u@" PUBLIC
+					      ">;expires=600\r\n",
+					      "Contact: <" SECOND
+					      ">;expires=600\r\n" };
+
+	(void)state;
+	for (int last = 0; last < 2; last++) {
+		out(st, .method = "REGISTER", .remote_tag = "", .call_id = "0",
+		    .extra = "Contact: <sip:u@" PHONE ">\r\n");
+		out(st, .phone = PHONE_ADDR ":5070", .method = "REGISTER",
+		    .remote_tag = "", .call_id = "1",
+		    .extra = "Contact: <sip:u@" PHONE_ADDR ":5070>\r\n");
+		for (int i = 0; i < 2; i++) {
+			bool second = (i == 0) != (last == 1);
+
+			in(st,
+			   .public_end = second ? PUBLIC_ADDR ":5070" : PUBLIC,
+			   .method = "REGISTER", .status = 200,
+			   .call_id = second ? "1" : "0",
+			   .extra = lists[second]);
+			if (i == 0)
+				assert_int_equal(st->alg->registrations.count,
+						 2);
+		}
+		assert_none();
+		tear_down(state);
+		set_up(state);
+	}
+}
+
 /* The refresh is under way when the time is over */
 static void test_late_refresh(void **state)
 {
@@ -964,6 +1000,7 @@ int main(void)
 		T(test_leave_challenged),
 		T(test_leave_first),
 		T(test_restarted_phone),
+		T(test_two_at_once),
 		T(test_late_refresh),
 		T(test_refused_again),
 		T(test_left_alone_meanwhile),
