@@ -44,6 +44,21 @@ def test_call_out(daemon, line, ends, first):
     assert daemon.status()["media_mappings"] == 0
 
 
+@pytest.mark.parametrize("mode", ["observe", "bypass"])
+def test_carried_to_its_end(daemon, line, ends, mode):
+    """Whatever mode says meanwhile; the line sees to it that all is mapped."""
+    call = call_out(line, sdp(SHORT, 4000), sdp(MEDIA, 8000))
+    told = announced(call.invite_seen)
+    daemon.ctl("mode", mode)
+    media_flows(*ends, told)
+    call.reinvite_from_phone(sdp(SHORT, (4000, "a=sendonly"), version=2),
+                             sdp(MEDIA, (8000, "a=recvonly"), version=2))
+    media_flows(*ends, told)
+    call.from_server("BYE")
+    media_blocked(*ends, told)
+    assert daemon.stats()["tcp_resets"] == 0
+
+
 @pytest.mark.parametrize("first", ["inside", "outside"])
 def test_call_in(daemon, line, ends, first):
     call = call_in(line, sdp(MEDIA, 8000), sdp(SHORT, 4000))

@@ -711,20 +711,28 @@ static void test_observe(void **state)
 	assert_true(talk_port(st, RTP, FAR_RTP) == 0);
 }
 
-/* Ways to switch it off for all, for this phone and for its provider */
+/* Ways to switch it off for all, for this phone, for its provider and for its
+ * kind
+ */
+#define WAYS_OFF 5
+#define AGENT "User-Agent: Clever 1\r\n"
+
 static void switch_off(unsigned int how)
 {
 	struct conf_networks *lists[] = { &st->conf.bypass.phones,
 					  &st->conf.bypass.peers };
 
-	if (how < 2)
+	if (how == 4)
+		st->conf.bypass.user_agents =
+			(struct conf_names){ 1, { "Clever*" } };
+	else if (how < 2)
 		st->conf.gateway.mode =
 			how ? CONF_MODE_BYPASS : CONF_MODE_OBSERVE;
 	else
 		assert_int_equal(network_parse(SPAN("0.0.0.0/0"),
 					       &lists[how - 2]->net[0]),
 				 0);
-	if (how >= 2)
+	if (how == 2 || how == 3)
 		lists[how - 2]->count = 1;
 	alg_configure(st->alg, &st->conf);
 }
@@ -735,7 +743,7 @@ static void switch_off(unsigned int how)
 static void test_switched_off_meanwhile(void **state)
 {
 	(void)state;
-	for (unsigned int how = 0; how < 4; how++) {
+	for (unsigned int how = 0; how < WAYS_OFF; how++) {
 		call_out();
 		switch_off(how);
 		talk_for(400);
@@ -748,7 +756,7 @@ static void test_switched_off_meanwhile(void **state)
 		out(st, .method = "ACK", .cseq = 2);
 		/* Another call is not ours */
 		out(st, .method = "INVITE", .remote_tag = "", .call_id = "new",
-		    .sdp = mine(5000));
+		    .sdp = mine(5000), .extra = AGENT);
 		assert_true(talk_has(st, "m=audio 5000 "));
 		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
 		in(st, .method = "BYE", .cseq = 9);
@@ -758,6 +766,39 @@ static void test_switched_off_meanwhile(void **state)
 		/* As nothing is carried any more, nothing is read */
 		out(st, .method = "INVITE", .cseq = 11, .sdp = mine(4000));
 		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+/* Also one that is not answered yet, and the end of an INVITE that is not to be
+ */
+static void test_switched_off_early(void **state)
+{
+	(void)state;
+	for (unsigned int how = 0; how < WAYS_OFF; how++) {
+		out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(4000),
+		    .extra = AGENT);
+		in(st, .method = "INVITE", .status = 180);
+		switch_off(how);
+		stage_wait(st, 5);
+		in(st, .method = "INVITE", .status = 200, .sdp = theirs(6000));
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
+		out(st, .method = "ACK");
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PUBLIC));
+		assert_open();
+		bye_out();
+		assert_closed();
+		tear_down(state);
+		set_up(state);
+		out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(4000),
+		    .extra = AGENT);
+		in(st, .method = "INVITE", .status = 407);
+		switch_off(how);
+		in(st, .method = "INVITE", .status = 407);
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
+		out(st, .method = "ACK");
+		assert_true(talk_has(st, "Via: SIP/2.0/UDP " PUBLIC));
 		tear_down(state);
 		set_up(state);
 	}
@@ -861,6 +902,7 @@ int main(void)
 		TEST(test_older_call),
 		TEST(test_observe),
 		TEST(test_switched_off_meanwhile),
+		TEST(test_switched_off_early),
 		TEST(test_switched_on_meanwhile),
 		TEST(test_switched_on_leaves_media_alone),
 		TEST(test_stop),
