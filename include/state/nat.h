@@ -62,11 +62,12 @@ struct nat_line {
 /**
  * struct nat_overheard - Media of a line that has another address
  * @to, @out:	Where else the inside host sends, and how many packets
+ * @by, @other:	By which other end of its own it sends to the remote one
  * @from, @in:	From where else packets come for it
  */
 struct nat_overheard {
-	struct endpoint to, from;
-	unsigned int out, in;
+	struct endpoint to, by, from;
+	unsigned int out, other, in;
 };
 
 /**
@@ -96,7 +97,7 @@ struct nat_overheard {
  *		saw answers
  * @counts:	Entries that begin now count their packets (nf_conntrack_acct)
  * @listen:	Look on, beside the way of the packets, for media of @line with
- *		another remote end. One line at a time, the last one; ends by
+ *		another end on one side. One line at a time, the last one; ends by
  *		itself after some seconds. 0 or -errno
  * @overhear:	What was seen; ends it
  *

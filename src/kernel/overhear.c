@@ -31,7 +31,7 @@
 #define HEAD_LEN 44
 /* Of received headers, for a second or two of voice */
 #define BUFFER_LEN (64 * 1024)
-#define INSNS_MAX 64
+#define INSNS_MAX 96
 
 /* Where things stand in a packet without options (nobody sends media with any)
  */
@@ -89,17 +89,17 @@ static void patch(struct program *p, uint8_t first, uint8_t last)
 	}
 }
 
-/* What has @end at one place, and at the other another than @remote */
+/* What has @end at one place, and at the other another than @usual */
 static void write_way(struct program *p, const struct endpoint *end,
-		      const struct endpoint *remote, uint32_t end_at,
-		      uint32_t end_port_at, uint32_t remote_at,
-		      uint32_t remote_port_at)
+		      const struct endpoint *usual, uint32_t end_at,
+		      uint32_t end_port_at, uint32_t usual_at,
+		      uint32_t usual_port_at)
 {
 	uint8_t first = p->count, middle;
 
 	need_end(p, end, end_at, end_port_at);
 	middle = p->count;
-	need_end(p, remote, remote_at, remote_port_at);
+	need_end(p, usual, usual_at, usual_port_at);
 	put(p, BPF_RET | BPF_K, 0);
 	patch(p, middle, p->count);
 	put(p, BPF_RET | BPF_K, HEAD_LEN);
@@ -123,6 +123,8 @@ static void write_program(struct program *p, const struct nat_line *line)
 	begin = p->count;
 	write_way(p, &line->inside, &line->remote, o->src, sport, o->dst,
 		  dport);
+	write_way(p, &line->remote, &line->inside, o->dst, dport, o->src,
+		  sport);
 	write_way(p, &line->public_end, &line->remote, o->dst, dport, o->src,
 		  sport);
 	patch(p, 0, begin);
@@ -218,7 +220,9 @@ void overhear_end(struct overhear *o, struct nat_overheard *heard)
 
 		if (endpoint_eq(&src, &o->line.inside))
 			note(&heard->to, &heard->out, &dst);
-		else
+		else if (addr_eq(&src.addr, &o->line.inside.addr))
+			note(&heard->by, &heard->other, &src);
+		else if (endpoint_eq(&dst, &o->line.public_end))
 			note(&heard->from, &heard->in, &src);
 	}
 	overhear_close(o);

@@ -470,6 +470,11 @@ static void overhear(struct simnat *sim, const struct tuple *t)
 	    !endpoint_eq(&t->dst, &line->remote)) {
 		sim->heard.to = t->dst;
 		sim->heard.out++;
+	} else if (endpoint_eq(&t->dst, &line->remote) &&
+		   addr_eq(&t->src.addr, &line->inside.addr) &&
+		   t->src.port != line->inside.port) {
+		sim->heard.by = t->src;
+		sim->heard.other++;
 	} else if (endpoint_eq(&t->dst, &line->public_end) &&
 		   !endpoint_eq(&t->src, &line->remote)) {
 		sim->heard.from = t->src;

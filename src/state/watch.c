@@ -175,6 +175,21 @@ static void raise_to_elsewhere(struct calls *calls, struct call *call,
 		      said);
 }
 
+/* Nor by the end that it has announced itself: NAT gives that another port */
+static void raise_by_another(struct calls *calls, struct call *call,
+			     const struct media_stream *s,
+			     const struct endpoint *by, uint64_t now_ms)
+{
+	struct symptom_subject of = call_subject(call);
+	char inside[ENDPOINT_TEXT_MAX], other[ENDPOINT_TEXT_MAX];
+
+	endpoint_format(&s->in.inside_rtp, inside);
+	endpoint_format(by, other);
+	symptom_raise(calls->symptoms, &of, SYMPTOM_media_elsewhere, now_ms,
+		      "media leaves from %s, the phone announced %s", other,
+		      inside);
+}
+
 /* Somebody who was not announced sends, and goes on */
 static void look_for_strays(struct calls *calls, struct call *call,
 			    const struct media_stream *s,
@@ -229,6 +244,8 @@ static void look_for_overheard(struct calls *calls, struct call *call,
 	if (heard.out >= SPEECH_PACKETS && !is_announced(call, &heard.to))
 		raise_to_elsewhere(calls, call, s, &heard.to, announced,
 				   now_ms);
+	if (heard.other >= SPEECH_PACKETS)
+		raise_by_another(calls, call, s, &heard.by, now_ms);
 }
 
 /* ---- lines ---- */

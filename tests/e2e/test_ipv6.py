@@ -326,6 +326,40 @@ def test_call_out_with_media(net, line, ends, first):
     closed(ends, port, net)
 
 
+@pytest.mark.parametrize("who", ["inside", "outside"])
+def test_media_elsewhere(daemon, net, own, line, ends, who):
+    """What one end sends has another address than was announced."""
+    line.register()
+    invite = line.phone.request("INVITE", f"sip:x@[{PROXY6}]",
+                                body=sdp6(ALICE6, 4000))
+    seen = line.out(invite)
+    port, = sdp_ports(seen.body)
+    got = line.into(*line.answer(seen, body=sdp6(MEDIA6, 8000)))
+    line.out(Dialog.caller(line.phone, invite, got.bytes).request("ACK"))
+    mine, theirs = ends
+    other = own(Media6(net.prov, STRANGER6, 9000))
+    end = time.monotonic() + 17
+    while time.monotonic() < end:
+        if who == "inside":
+            mine.rtp.send(rtp(1), (STRANGER6, 9000))
+            theirs.rtp.send(rtp(1), (PUBLIC6, port))
+        else:
+            mine.rtp.send(rtp(1), theirs.rtp.address[:2])
+            other.rtp.send(rtp(1), (PUBLIC6, port))
+        time.sleep(0.02)
+    call, = daemon.ctl("calls")
+    texts = {s["code"]: s["text"] for s in call["symptoms"]}
+    assert set(texts) == {"media_elsewhere", "one_way_audio"}
+    announced = literal(MEDIA6, 8000)
+    assert texts["media_elsewhere"] == (
+        f"media of {literal(ALICE6, 4000)} goes to "
+        f"{literal(STRANGER6, 9000)}, announced was {announced}"
+        if who == "inside" else
+        f"media comes from {literal(STRANGER6, 9000)} to "
+        f"{literal(PUBLIC6, port)}, announced was {announced}; not let in "
+        "(media.source)")
+
+
 @pytest.mark.config(sip__dscp="cs3", media__dscp="ef",
                     media__conntrack_mark="0x100/0x300")
 def test_class_of_sip_and_media(net, line, ends):

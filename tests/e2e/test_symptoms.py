@@ -245,6 +245,16 @@ def test_media_to_elsewhere(daemon, call, media_outside):
     assert set(symptoms(daemon)) == {"media_elsewhere", "one_way_audio"}
 
 
+def test_media_by_another_port(daemon, call, media_inside):
+    """The phone does not send by the port where it listens."""
+    _, mine, theirs, told = call
+    other = media_inside(port=4002)
+    send_for(FIRST_S + 3, other, theirs.rtp.address, told, theirs)
+    text = shown(daemon, "media_elsewhere", "calls")
+    assert text == (f"media leaves from {ALICE}:4002, the phone announced "
+                    f"{ALICE}:4000")
+
+
 def test_nobody_listens_to_a_healthy_call(daemon, net, call):
     _, mine, theirs, told = call
     for _ in range(7):

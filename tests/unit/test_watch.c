@@ -557,6 +557,24 @@ static void test_media_to_elsewhere(void **state)
 		" goes to 198.51.100.5:6000, announced was " FAR_RTP);
 }
 
+/* A phone that sends by another port than it listens at */
+static void test_media_by_another_port(void **state)
+{
+	(void)state;
+	call_out();
+	for (int i = 0; i < 15; i++) {
+		for (int n = 0; n < 10; n++)
+			stage_send(st, PHONE_ADDR ":4002", FAR_RTP, "rtp");
+		media_for(1, FAR_END);
+	}
+	assert_int_equal(call()->symptoms, 1u << SYMPTOM_media_elsewhere |
+						   1u << SYMPTOM_one_way_audio);
+	assert_string_equal(
+		symptom_note_text(call()->notes, SYMPTOM_media_elsewhere),
+		"media leaves from " PHONE_ADDR
+		":4002, the phone announced " RTP);
+}
+
 /* Only a call that is silent is listened to, one at a time */
 static void test_when_it_listens(void **state)
 {
@@ -712,6 +730,7 @@ int main(void)
 		T(test_media_elsewhere_refused),
 		T(test_media_from_elsewhere_unseen),
 		T(test_media_to_elsewhere),
+		T(test_media_by_another_port),
 		T(test_when_it_listens),
 		T(test_cannot_listen),
 		T(test_guest_alone),
