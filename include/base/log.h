@@ -39,8 +39,8 @@ bool log_is_journal(void);
 void log_at(enum log_level level, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 
-/** log_text() - Some lines as they are, with their ends; the same applies */
-void log_text(const char *text);
+/** log_text() - Some lines as they are, all of @level; the same applies */
+void log_text(enum log_level level, const char *text);
 
 #define log_error(...) log_at(LOG_LEVEL_ERROR, __VA_ARGS__)
 #define log_warning(...) log_at(LOG_LEVEL_WARNING, __VA_ARGS__)

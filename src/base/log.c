@@ -66,16 +66,23 @@ static void tell_lost(void)
 	       "%lu lines were lost: whoever reads them did not", lines);
 }
 
-void log_text(const char *text)
+void log_text(enum log_level level, const char *text)
 {
-	size_t len;
+	char line[LINE_MAX_LEN], mark[8] = "";
 
 	tell_lost();
-	for (; *text; text += len) {
-		const char *end = strchr(text, '\n');
+	if (log_is_journal())
+		snprintf(mark, sizeof(mark), "<%d>", (int)level);
+	while (*text) {
+		size_t len = strcspn(text, "\n");
+		int n = snprintf(line, sizeof(line) - 1, "%s%.*s", mark,
+				 (int)len, text);
 
-		len = end ? (size_t)(end + 1 - text) : strlen(text);
-		put(text, len);
+		if (n >= (int)sizeof(line) - 1)
+			n = (int)sizeof(line) - 2;
+		line[n] = '\n';
+		put(line, (size_t)n + 1);
+		text += len + (text[len] == '\n');
 	}
 }
 

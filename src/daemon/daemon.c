@@ -136,7 +136,7 @@ static int load_conf(const struct daemon *d, struct conf *conf, char **said)
 	if (report)
 		fclose(report);
 	if (*said)
-		log_text(*said);
+		log_text(err ? LOG_LEVEL_ERROR : LOG_LEVEL_WARNING, *said);
 	return err;
 }
 

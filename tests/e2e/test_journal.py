@@ -147,6 +147,14 @@ def test_other_lines_have_their_priority(daemon, journal):
     entry, = [e for e in journal.wait(f"_PID={daemon.pid}")
               if e["MESSAGE"].startswith("uid 0 (root) pid ")]
     assert entry["PRIORITY"] == "5" and entry["_TRANSPORT"] == "stdout"
+    with open(daemon.config, "a", encoding="ascii") as file:
+        file.write("[sip]\nports = x\n")
+    daemon.reload()
+    daemon.write_config()
+    errors = [e["MESSAGE"] for e in journal.wait("PRIORITY=3")]
+    assert errors[0].startswith(f"{daemon.config}:")
+    assert errors[0].split(" ", 1)[1].startswith("sip.ports: ")
+    assert "not loaded (errors above)" in errors[-1]
 
 
 def test_nobody_writes_fields(daemon, journal, line):

@@ -77,7 +77,7 @@ static void test_nobody_reads(void **state)
 	(void)state;
 	for (int i = 0; i < 10000; i++)
 		log_info("%04d a line of the usual length, or so", i);
-	log_text("and some text\nof two lines\n");
+	log_text(LOG_LEVEL_ERROR, "and some text\nof two lines\n");
 	for (int i = 0; i < 2; i++) {
 		n = read(pipe_fd[0], got + len, sizeof(got) - 1 - len);
 		assert_true(n > 0);
@@ -94,7 +94,7 @@ static void test_nobody_reads(void **state)
 		 10000 + 2 - (lines - 2));
 	assert_non_null(strstr(got, shown));
 	assert_null(strstr(got, "some text"));
-	log_text("and some text\nof two lines\n");
+	log_text(LOG_LEVEL_ERROR, "and some text\nof two lines\n");
 	assert_string_equal(captured(), "sipalgd: there is room again\n"
 					"and some text\nof two lines\n");
 }
@@ -110,11 +110,13 @@ static void test_journal_priority(void **state)
 	(void)state;
 	setenv("JOURNAL_STREAM", stream, 1);
 	log_warning("w");
+	log_text(LOG_LEVEL_ERROR, "f:1: x\nf:2: y\n");
 	/* Only standard output is the journal's, or that of who started us */
 	setenv("JOURNAL_STREAM", "8:1", 1);
 	log_warning("w");
 	unsetenv("JOURNAL_STREAM");
-	assert_string_equal(captured(), "<4>w\nsipalgd: warning: w\n");
+	assert_string_equal(captured(), "<4>w\n<3>f:1: x\n<3>f:2: y\n"
+					"sipalgd: warning: w\n");
 }
 
 static void test_long_line_is_cut(void **state)
