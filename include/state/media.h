@@ -52,6 +52,7 @@ struct media_stream_key {
  * @in:		Its key: what the inside host announced
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
+ * @carried:	One of them is carried to its end (struct call)
  * @guests:	Pinholes to sources that nobody announced (media.source)
  * @stray, @strays: Such a source that was not let in, and its packets that we
  *		saw since @stray_ms
@@ -68,6 +69,7 @@ struct media_stream {
 	struct endpoint stray;
 	unsigned int strays;
 	uint64_t stray_ms, stray_last_ms;
+	bool carried;
 	char type[12];
 	UT_hash_handle by_inside, by_public;
 };

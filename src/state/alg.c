@@ -278,26 +278,43 @@ static bool is_media(const struct alg *alg, const struct arrival *in)
 			     in->pkt.tuple.dst.port);
 }
 
-static struct decision admit_media(struct alg *alg, const struct arrival *in)
+static struct decision admit_to(struct alg *alg, const struct arrival *in,
+				struct media_stream *s,
+				const struct endpoint *inside)
 {
 	const struct tuple *t = &in->pkt.tuple;
 	struct decision d = pass(COUNTER_media_refused);
-	struct endpoint inside;
-	struct media_stream *s = media_stream_of(&alg->media, &t->dst, &inside);
 
-	if (!s)
-		return d;
 	if ((alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
-	     !peer_is_known(&alg->bindings, &inside.addr, &t->src.addr,
+	     !peer_is_known(&alg->bindings, &inside->addr, &t->src.addr,
 			    in->now_ms)) ||
-	    !media_stream_admit(&alg->media, s, &inside, t)) {
+	    !media_stream_admit(&alg->media, s, inside, t)) {
 		/* The call looks at it when its timer comes */
-		if (endpoint_eq(&inside, &s->in.inside_rtp))
+		if (endpoint_eq(inside, &s->in.inside_rtp))
 			media_stream_note(s, &t->src, in->now_ms);
 		return d;
 	}
 	d.reason = COUNTER_media_admitted;
 	d.drop = !alg->nat.dry;
+	return d;
+}
+
+/* Calls that are carried to their end get it, whatever was switched off since;
+ * others not, whatever was switched on
+ */
+static struct decision admit_media(struct alg *alg, const struct arrival *in)
+{
+	struct endpoint inside;
+	struct media_stream *s =
+		media_stream_of(&alg->media, &in->pkt.tuple.dst, &inside);
+	bool dry = alg->nat.dry;
+	struct decision d;
+
+	if (!s)
+		return pass(COUNTER_media_refused);
+	alg->nat.dry = !s->carried;
+	d = admit_to(alg, in, s, &inside);
+	alg->nat.dry = dry;
 	return d;
 }
 
@@ -463,8 +480,6 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	enum message_status message;
 	enum counter why;
 
-	if (is_media(alg, in))
-		return admit_media(alg, in);
 	add_views(alg, in,
 		  admission_flow(&alg->bindings, t, in->side, in->now_ms, &why),
 		  t);
@@ -487,6 +502,8 @@ static struct decision decide_carried(struct alg *alg, struct arrival *in)
 	struct decision d;
 	bool dry;
 
+	if (is_media(alg, in))
+		return admit_media(alg, in);
 	if (!is_carried(alg, in)) {
 		if (alg->conf->gateway.mode == CONF_MODE_BYPASS)
 			return pass(COUNTER_bypassed);

@@ -278,6 +278,10 @@ static void carry(struct calls *calls, struct call *call)
 	struct dialog *d;
 
 	call->carried = true;
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		if (call->stream[i])
+			call->stream[i]->carried = true;
+	}
 	memset(call->offer, 0, sizeof(call->offer));
 	DL_FOREACH (call->dialogs, d) {
 		memset(&d->local, 0, sizeof(d->local));
@@ -548,6 +552,7 @@ static void take_stream(struct calls *calls, struct call *call,
 	if (*slot)
 		close_stream(calls, call, *slot);
 	*slot = s;
+	s->carried |= call->carried;
 }
 
 bool call_has_media(const struct call *call)

@@ -68,6 +68,23 @@ def test_a_running_call_is_carried(daemon, line, media_inside, media_outside,
 
 
 @pytest.mark.parametrize("how", OFF)
+@pytest.mark.config(media__source="any")
+def test_a_running_call_gets_its_guests(daemon, line, media_inside,
+                                        media_outside, how):
+    """media.source = any goes on for it: who sends from elsewhere is heard."""
+    mine, other = media_inside(), media_outside(MEDIA, 9000)
+    line.register()
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    told = announced(call.invite_seen)[:2]
+    OFF[how](daemon)
+    for number in range(3):  # the first one is for the daemon
+        other.rtp.send(rtp(number), told)
+        time.sleep(0.2)
+    assert mine.rtp.recv()[0] == rtp(1)
+    call.from_server("BYE")
+
+
+@pytest.mark.parametrize("how", OFF)
 def test_on_again(daemon, line, how):
     """As if nothing had been."""
     line.register()

@@ -804,6 +804,39 @@ static void test_switched_off_early(void **state)
 	}
 }
 
+/* media.source goes on for it, too */
+static void test_switched_off_lets_guests_in(void **state)
+{
+	(void)state;
+	for (unsigned int how = 0; how < WAYS_OFF; how++) {
+		st->conf.media.source = CONF_SOURCE_ANY;
+		alg_configure(st->alg, &st->conf);
+		call_out();
+		switch_off(how);
+		stage_send(st, "198.51.100.77:7000", PUBLIC_ADDR ":16384",
+			   "rtp");
+		assert_int_equal(st->d.reason, COUNTER_media_admitted);
+		assert_int_equal(talk_port(st, RTP, "198.51.100.77:7000"),
+				 PORT);
+		tear_down(state);
+		set_up(state);
+	}
+	/* but not for what is none of ours */
+	for (unsigned int how = 0; how < 2; how++) {
+		st->conf.media.source = CONF_SOURCE_ANY;
+		st->conf.gateway.mode = CONF_MODE_OBSERVE;
+		alg_configure(st->alg, &st->conf);
+		call_out();
+		switch_off(how);
+		stage_send(st, "198.51.100.77:7000", PUBLIC_ADDR ":16384",
+			   "rtp");
+		assert_false(st->d.drop);
+		assert_int_equal(talk_port(st, RTP, "198.51.100.77:7000"), 0);
+		tear_down(state);
+		set_up(state);
+	}
+}
+
 /* One that began while we only looked is no call of ours until then */
 static void test_switched_on_meanwhile(void **state)
 {
@@ -903,6 +936,7 @@ int main(void)
 		TEST(test_observe),
 		TEST(test_switched_off_meanwhile),
 		TEST(test_switched_off_early),
+		TEST(test_switched_off_lets_guests_in),
 		TEST(test_switched_on_meanwhile),
 		TEST(test_switched_on_leaves_media_alone),
 		TEST(test_stop),
