@@ -56,6 +56,8 @@ void ruleset_free(struct ruleset *set);
 
 /** rule_target() - "ACCEPT", a chain; "" if it has none */
 const char *rule_target(const struct rule *rule);
+/** rule_is_goto() - "-g": from its target the packet comes not back */
+bool rule_is_goto(const struct rule *rule);
 /** rule_option() - What follows @option among the target's words; NULL if it is
  * not there, "" if nothing follows */
 const char *rule_option(const struct rule *rule, const char *option);
@@ -89,7 +91,8 @@ enum ruleset_step { RULESET_GO_ON, RULESET_STOP };
  * ruleset_walk() - Every rule that @traffic meets, in the order it meets them,
  * through chains that are jumped to
  * @visit:	@base is the rule of @chain that led there. Not called for jumps
- *		it follows
+ *		it follows, but for one of @chain by -g from which no verdict
+ *came
  *
  * Ends where a verdict ends the packet's way through the table.
  */

@@ -533,7 +533,8 @@ static bool hides(const struct rule *rule, bool is_first)
 {
 	static const char *const targets[] = { "ACCEPT", "NFQUEUE", "QUEUE" };
 
-	if (is_first && !strcmp(rule_target(rule), "RETURN"))
+	if (is_first &&
+	    (!strcmp(rule_target(rule), "RETURN") || rule_is_goto(rule)))
 		return true;
 
 	for (size_t i = 0; i < COUNT(targets); i++) {

@@ -143,6 +143,12 @@ const char *rule_target(const struct rule *rule)
 	return rule->target < rule->words ? rule->word[rule->target] : "";
 }
 
+bool rule_is_goto(const struct rule *rule)
+{
+	return rule->target && rule->target < rule->words &&
+	       !strcmp(rule->word[rule->target - 1], "-g");
+}
+
 const char *rule_option(const struct rule *rule, const char *option)
 {
 	for (unsigned int i = rule->target; i < rule->words; i++) {
@@ -352,7 +358,12 @@ static bool walk_chain(const struct walk *w, const char *chain,
 		    strncmp(target, "SIPALGD", 7) != 0) {
 			if (walk_chain(w, target, first, depth + 1))
 				return true;
-			continue;
+			if (!rule_is_goto(rule))
+				continue;
+			/* From there it does not come back here */
+			if (!base)
+				w->visit(w->arg, rule, first);
+			return !base;
 		}
 		if (w->visit(w->arg, rule, first) == RULESET_STOP ||
 		    is_final(target))

@@ -223,6 +223,8 @@ def test_what_others_have_does_not_alarm(doctor):
         iptables -t raw -A KNOWN -p udp -s 192.168.1.0/24 -j RETURN
         iptables -t raw -A KNOWN -p udp --sport 4000 -j RETURN
         iptables -t raw -A KNOWN -p tcp --dport 9 -j DROP
+        iptables -t raw -N BACK
+        iptables -t raw -I KNOWN -p udp -g BACK
         iptables -t raw -N EMPTY
         iptables -t raw -I PREROUTING -j EMPTY
         iptables -t raw -A EMPTY -p icmp -j ACCEPT
@@ -444,6 +446,8 @@ BROKEN = [
      "iptables -t raw -N ADMIN && iptables -t raw -A ADMIN -p icmp -j RETURN "
      "&& iptables -t raw -A ADMIN -p tcp -j ACCEPT && "
      "iptables -t raw -I PREROUTING -i lan0 -j ADMIN"),
+    ("rules_shadowed", "iptables -t raw -N ADMIN && iptables -t raw -I "
+                       "PREROUTING -p udp -g ADMIN"),
     ("rules_after_jump",
      "iptables -t raw -A PREROUTING -i lan0 -p udp --dport 5060 -j DROP"),
     ("notrack",
