@@ -97,8 +97,8 @@ struct nat_overheard {
  *		saw answers
  * @counts:	Entries that begin now count their packets (nf_conntrack_acct)
  * @listen:	Look on, beside the way of the packets, for media of @line with
- *		another end on one side. One line at a time, the last one; ends by
- *		itself after some seconds. 0 or -errno
+ *		another end on one side. One line at a time, the last one; ends
+ *by itself after some seconds. 0 or -errno
  * @overhear:	What was seen; ends it
  *
  * Filled by kernel/ in the daemon, by sim/simnat.c elsewhere. All but

@@ -336,6 +336,127 @@ static void test_early_media(void **state)
 	assert_int_equal(call()->symptoms, 1u << SYMPTOM_one_way_audio);
 }
 
+/* Several are rung, each with a tone of its own; one answers, another is slow
+ * to notice
+ */
+static void test_forks(void **state)
+{
+	(void)state;
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(""));
+	in(st, .method = "INVITE", .status = 183, .remote_tag = "x",
+	   .sdp = talk_sdp("198.51.100.31", 7000, ""));
+	in(st, .method = "INVITE", .status = 183, .remote_tag = "y",
+	   .sdp = talk_sdp("198.51.100.32", 7000, ""));
+	in(st, .method = "INVITE", .status = 180, .remote_tag = "z");
+	for (int i = 0; i < 10; i++) {
+		stage_send(st, "198.51.100.31:7000", PUBLIC_ADDR ":16384", "r");
+		stage_send(st, "198.51.100.32:7000", PUBLIC_ADDR ":16384", "r");
+		stage_wait(st, 1);
+	}
+	in(st, .method = "INVITE", .status = 200, .sdp = theirs(""));
+	out(st, .method = "ACK");
+	stage_send(st, "198.51.100.31:7000", PUBLIC_ADDR ":16384", "r");
+	media_for(100, PHONE_RTP | FAR_END);
+	assert_healthy();
+	bye_out();
+	assert_healthy();
+}
+
+/* The offer comes with the 2xx, or in an 18x that PRACK answers */
+static void test_late_offers(void **state)
+{
+	(void)state;
+	for (int reliable = 0; reliable < 2; reliable++) {
+		int status = reliable ? 183 : 200;
+
+		out(st, .method = "INVITE", .remote_tag = "");
+		in(st, .method = "INVITE", .status = status, .sdp = theirs(""));
+		out(st, .method = reliable ? "PRACK" : "ACK", .sdp = mine(""));
+		if (reliable) {
+			in(st, .method = "PRACK", .status = 200);
+			media_for(20, FAR_END);
+			assert_healthy();
+			in(st, .method = "INVITE", .status = 200);
+			out(st, .method = "ACK");
+		}
+		assert_int_equal(call()->state, CALL_ACTIVE);
+		media_for(14, FAR_END);
+		assert_says(SYMPTOM_one_way_audio,
+			    "no packet from " RTP
+			    " for 12 s, 120 came from " FAR_RTP);
+		tear_down(state);
+		set_up(state);
+	}
+}
+
+/* Refreshes by UPDATE, and a transfer: REFER, NOTIFY, BYE */
+static void test_refreshed_and_transferred(void **state)
+{
+	(void)state;
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(""));
+	in(st, .method = "INVITE", .status = 200, .sdp = theirs(""),
+	   .extra = "Session-Expires: 90;refresher=uac\r\n");
+	out(st, .method = "ACK");
+	for (int i = 0; i < 5; i++) {
+		media_for(45, PHONE_RTP | FAR_END);
+		out(st, .method = "UPDATE", .cseq = 10 + i);
+		in(st, .method = "UPDATE", .status = 200, .cseq = 10 + i,
+		   .extra = "Session-Expires: 90;refresher=uac\r\n");
+	}
+	out(st, .method = "REFER", .cseq = 20,
+	    .extra = "Refer-To: <sip:new@example.com>\r\n");
+	in(st, .method = "REFER", .status = 202, .cseq = 20);
+	in(st, .method = "NOTIFY", .cseq = 3);
+	out(st, .method = "NOTIFY", .status = 200, .cseq = 3);
+	media_for(20, PHONE_RTP);
+	in(st, .method = "BYE", .cseq = 4);
+	out(st, .method = "BYE", .status = 200, .cseq = 4);
+	assert_healthy();
+}
+
+/* A picture that is not wanted, beside voice that is */
+static void test_refused_video(void **state)
+{
+	char offer[512], answer[512];
+
+	(void)state;
+	snprintf(offer, sizeof(offer), "%sm=video 4100 RTP/AVP 96\r\n",
+		 mine(""));
+	snprintf(answer, sizeof(answer), "%sm=video 0 RTP/AVP 96\r\n",
+		 theirs(""));
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = offer);
+	in(st, .method = "INVITE", .status = 200, .sdp = answer);
+	out(st, .method = "ACK");
+	media_for(60, PHONE_RTP | FAR_END);
+	assert_healthy();
+}
+
+/* RTCP on the port of RTP, or on one of its own choice */
+static void test_rtcp_elsewhere(void **state)
+{
+	static const char *const lines[] = { "a=rtcp-mux\r\n",
+					     "a=rtcp:4444\r\n" };
+
+	(void)state;
+	for (int i = 0; i < 2; i++) {
+		out(st, .method = "INVITE", .remote_tag = "",
+		    .sdp = mine(lines[i]));
+		in(st, .method = "INVITE", .status = 200,
+		   .sdp = theirs(i ? "" : lines[i]));
+		out(st, .method = "ACK");
+		media_for(20, PHONE_RTP | FAR_END);
+		assert_healthy();
+		/* RTCP alone shows that the muted end is there */
+		for (int n = 0; i && n < 20; n++) {
+			stage_send(st, PHONE_ADDR ":4444", FAR_RTCP, "rtcp");
+			media_for(1, FAR_END);
+		}
+		assert_healthy();
+		tear_down(state);
+		set_up(state);
+	}
+}
+
 /* Fax is one way at a time, and no audio */
 static void test_fax(void **state)
 {
@@ -719,6 +840,11 @@ int main(void)
 		T(test_day_and_night),
 		T(test_refresh_while_muted),
 		T(test_early_media),
+		T(test_forks),
+		T(test_late_offers),
+		T(test_refreshed_and_transferred),
+		T(test_refused_video),
+		T(test_rtcp_elsewhere),
 		T(test_fax),
 		T(test_fax_on_the_port_of_voice),
 		T(test_ice),
