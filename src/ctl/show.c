@@ -318,11 +318,41 @@ static void add_call(struct table *t, const json_t *call)
 	table_add(t, TERM_DIM, "%s", show_string(call, "call_id"));
 }
 
+static bool has_uncounted(const json_t *call)
+{
+	const json_t *list = json_object_get(call, "media");
+	json_t *stream;
+	size_t i;
+
+	json_array_foreach(list, i, stream)
+	{
+		if (json_is_false(json_object_get(stream, "counted")))
+			return true;
+	}
+	return false;
+}
+
+/* An OUT or IN of 0 that means nothing */
 static void say_uncounted(const json_t *answer)
 {
-	if (json_is_false(json_object_get(answer, "accounting")))
+	const json_t *list = json_object_get(answer, "calls");
+	json_t *call;
+	size_t i;
+
+	if (json_is_false(json_object_get(answer, "accounting"))) {
 		puts("\nPackets are not counted: net.netfilter."
 		     "nf_conntrack_acct is 0.");
+		return;
+	}
+	json_array_foreach(list, i, call)
+	{
+		if (!has_uncounted(call))
+			continue;
+		puts("\nPackets of some calls are not counted: they began "
+		     "while\nnet.netfilter.nf_conntrack_acct was 0, or in "
+		     "mode observe.");
+		return;
+	}
 }
 
 static void print_calls(const struct ctl *ctl, const json_t *answer)

@@ -128,29 +128,29 @@ static struct nat_entry read_entry(const struct alg *alg,
 {
 	struct nat_entry now;
 
-	if (!alg->nat.ops->counts(alg->nat.ctx))
-		return (struct nat_entry){ 0 };
 	if (!nat_find(&alg->nat, &p->lan, NAT_SIDE_LAN, &now) &&
 	    tuple_eq(&now.wan, &p->wan))
 		return now;
-	return (struct nat_entry){ .packets_out = p->packets_out,
+	return (struct nat_entry){ .counted = p->counted,
+				   .packets_out = p->packets_out,
 				   .packets_in = p->packets_in };
 }
 
 static json_t *media_row(const struct alg *alg, const struct media_stream *s,
 			 const struct pinhole *p)
 {
-	struct nat_entry now = { 0 };
+	struct nat_entry now = { .counted = true };
 
 	if (p)
 		now = read_entry(alg, p);
 	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:I, s:I}", "type", json_str(s->type),
-		"inside", json_endpoint(p ? &p->lan.src : &s->in.inside_rtp),
-		"public", json_endpoint(p ? &p->wan.dst : &s->public_rtp),
-		"remote", p ? json_endpoint(&p->lan.dst) : json_null(),
-		"packets_out", (json_int_t)now.packets_out, "packets_in",
-		(json_int_t)now.packets_in);
+		"{s:o, s:o, s:o, s:o, s:I, s:I, s:b}", "type",
+		json_str(s->type), "inside",
+		json_endpoint(p ? &p->lan.src : &s->in.inside_rtp), "public",
+		json_endpoint(p ? &p->wan.dst : &s->public_rtp), "remote",
+		p ? json_endpoint(&p->lan.dst) : json_null(), "packets_out",
+		(json_int_t)now.packets_out, "packets_in",
+		(json_int_t)now.packets_in, "counted", now.counted);
 }
 
 /* RTP, not RTCP: a pair's first port */

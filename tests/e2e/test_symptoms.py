@@ -344,6 +344,10 @@ def test_accounting_switched_on(daemon, net, line, media_inside,
     talk(20, mine, theirs, told)
     assert daemon.ctl("calls")[0]["state"] == "active"
     assert net.conntrack.udp(src=ALICE, sport=4000)
+    assert [m["counted"] for m in daemon.ctl("calls")[0]["media"]] == [False]
+    said = net.gw.run([daemon.program("sipalgctl"), "--socket", daemon.socket,
+                       "calls"]).stdout
+    assert "of some calls are not counted: they began" in said
     nothing_wrong(daemon)
 
 
