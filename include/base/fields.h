@@ -16,6 +16,7 @@ enum field_kind {
 	FIELD_ENDPOINT, /* struct endpoint */
 	FIELD_TUPLE, /* struct tuple */
 	FIELD_LIST, /* array of structs */
+	FIELD_STRUCT, /* a struct */
 };
 
 /**
@@ -27,7 +28,7 @@ enum field_kind {
  * @offset, @size: Of the member; of a FIELD_LIST, size of an element
  * @max:	FIELD_UINT: largest value. FIELD_BYTES: most bytes. FIELD_LIST:
  *		elements there is room for
- * @fields:	Of an element
+ * @fields:	Of an element, of the struct
  * @count:	Where the number of elements is, an unsigned int
  */
 struct field {

@@ -7,6 +7,7 @@
 #include "conf/conf.h"
 #include "daemon/control.h"
 #include "daemon/httpd.h"
+#include "daemon/keeper.h"
 #include "daemon/trace.h"
 #include "kernel/kernel.h"
 #include "kernel/queue.h"
@@ -25,6 +26,7 @@
  * @doctor_base, @doctor_base_ms, @refused_base: Before what doctor looks at:
  *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
+ * @hand_over:	It stops for a successor, which goes on with the queues
  */
 struct daemon {
 	const char *conf_path;
@@ -43,15 +45,19 @@ struct daemon {
 	int64_t started_at_s;
 	struct httpd *metrics;
 	enum conf_mode file_mode;
-	bool stop, drop_overflow;
+	struct keeper keeper;
+	bool stop, drop_overflow, hand_over;
 };
+
+/** DAEMON_HANDED_OVER - Exit status: a successor is expected */
+#define DAEMON_HANDED_OVER 3
 
 /**
  * daemon_run() - Be the daemon until a signal ends it
  * @conf_path:	Configuration file
  * @conf:	Loaded from it; handed over
  *
- * Return: exit status
+ * Return: exit status: 0, 1 or DAEMON_HANDED_OVER
  */
 int daemon_run(const char *conf_path, struct conf *conf);
 

@@ -30,6 +30,9 @@ struct netlink {
  * Return: 0 or -errno
  */
 int netlink_open(struct netlink *n, int bus, unsigned int groups);
+/** netlink_adopt() - The same with a socket that is open and bound; it is
+ * @n's on success only */
+int netlink_adopt(struct netlink *n, int fd);
 void netlink_close(struct netlink *n);
 
 /** netlink_fd() - To poll; -1 while closed */

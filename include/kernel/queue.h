@@ -42,6 +42,7 @@ typedef struct queue_verdict queue_decide_t(void *arg,
  * @out, @out_len: Verdicts of the batch in hand
  * @packets:	Taken so far
  * @max_length:	Packets the kernel may hold
+ * @inherited:	A predecessor may have taken packets without a verdict
  */
 struct queue {
 	struct netlink netlink;
@@ -50,6 +51,7 @@ struct queue {
 	uint8_t *in, *out;
 	size_t out_len;
 	uint64_t packets;
+	bool inherited;
 };
 
 /**
@@ -62,6 +64,19 @@ struct queue {
  * Source: net/netfilter/nfnetlink_queue.c
  */
 int queue_open(struct queue *queue, uint16_t number, uint32_t max_length);
+
+/**
+ * queue_adopt() - Go on with the socket of a predecessor
+ * @fd:		The queue's from now on, or closed
+ *
+ * Packets have waited in it. Those that the predecessor took and did not decide
+ * on pass unread as soon as another one comes.
+ *
+ * Return: 0; -ESTALE if it does not have the queue, -errno
+ */
+int queue_adopt(struct queue *queue, int fd, uint16_t number,
+		uint32_t max_length);
+
 void queue_close(struct queue *queue);
 
 int queue_fd(const struct queue *queue);

@@ -104,10 +104,13 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 /**
  * alg_adopt() - Take up a signalling flow that is older than this program
  *
- * An entry that does not cross from inside to outside, or is not translated,
- * is passed over.
+ * So is media of a call, by its public port. Any other entry, and one that does
+ * not cross from inside to outside or is not translated, is passed over.
  */
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms);
+
+/** alg_gone() - The kernel has dropped an entry */
+void alg_gone(struct alg *alg, const struct tuple *lan);
 
 /** alg_run() - Do what is due: whenever alg_wait_ms() is over */
 void alg_run(struct alg *alg, uint64_t now_ms);

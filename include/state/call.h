@@ -190,6 +190,9 @@ void calls_free(struct calls *calls);
 size_t call_key(char *key, const struct addr *inside,
 		const struct message *msg);
 
+/** call_key_of() - The same of a Call-ID by itself */
+size_t call_key_of(char *key, const struct addr *inside, struct span id);
+
 /** call_id() - The Call-ID, as it stands in the key */
 struct span call_id(const struct call *call);
 
@@ -250,5 +253,21 @@ void call_describe(struct calls *calls, struct call *call,
  * call_describe() */
 void call_progress(struct calls *calls, struct call *call,
 		   const struct message *msg, bool outbound, uint64_t now_ms);
+
+struct saved_call;
+
+/** call_save() - Write down one that has not ended */
+void call_save(const struct call *call, struct saved_call *out);
+
+/**
+ * call_restore() - One that was written down
+ *
+ * Its mapping must be there. What it has open in the kernel is taken up, or
+ * made anew.
+ *
+ * Return: false if it is over, or its public ports are somebody else's now
+ */
+bool call_restore(struct calls *calls, const struct saved_call *in,
+		  uint64_t now_ms);
 
 #endif

@@ -181,4 +181,19 @@ void connections_run(struct connections *all, uint64_t now_ms);
 /** connections_wait_ms() - Until then nothing happens by itself; -1: ever */
 int connections_wait_ms(const struct connections *all, uint64_t now_ms);
 
+struct saved_connection;
+
+/** connection_save() - Write it down; false if nobody needs to know of it:
+ * it is not read, and was not changed */
+bool connection_save(const struct connection *c, struct saved_connection *out);
+
+/**
+ * connection_restore() - One that was written down, and has rested since
+ *
+ * Return: false if the kernel has dropped its entry, or @in contradicts itself;
+ * its ends are then told when they send, as by connection_adopt()
+ */
+bool connection_restore(struct connections *all,
+			const struct saved_connection *in, uint64_t now_ms);
+
 #endif

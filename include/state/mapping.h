@@ -10,6 +10,7 @@
 #include "state/undo.h"
 
 struct bindings;
+struct saved_mapping;
 
 struct mapping_key {
 	struct endpoint inside;
@@ -89,6 +90,17 @@ uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
 
 /** mapping_touch() - It is being used */
 void mapping_touch(struct bindings *b, struct mapping *map);
+
+/** mapping_save() - Write it down */
+void mapping_save(const struct mapping *map, struct saved_mapping *out);
+
+/**
+ * mapping_restore() - One that was written down
+ *
+ * Return: false if the kernel has given its public end to somebody else, or the
+ * configuration now says otherwise
+ */
+bool mapping_restore(struct bindings *b, const struct saved_mapping *in);
 
 /** mappings_age() - Free those long unused; about every second */
 void mappings_age(struct bindings *b);

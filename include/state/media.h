@@ -112,6 +112,21 @@ struct port_pool {
 };
 
 /**
+ * struct media_orphan - An entry of a call that is older than this program
+ * @inside, @public_end: RTP or RTCP, by the entry
+ * @entries:	So many have both
+ *
+ * Media goes on by it. When the call is heard of again, what it announces shall
+ * be what is there.
+ */
+struct media_orphan {
+	struct media_stream_key in;
+	struct endpoint public_end;
+	unsigned int entries;
+	UT_hash_handle by_inside;
+};
+
+/**
  * struct media - Streams of all calls
  * @pinholes_by_lan: Pinholes of all calls; where several have the same, one
  *		kernel entry serves them all
@@ -123,8 +138,15 @@ struct media {
 	struct media_stream *by_inside, *by_public;
 	struct port_pool *pools;
 	struct pinhole *pinholes_by_lan;
+	struct media_orphan *orphans;
 	unsigned int pinholes;
 };
+
+/** media_adopt() - The kernel has this entry, of a call that we do not know */
+void media_adopt(struct media *m, const struct nat_entry *entry);
+
+/** media_gone() - The kernel has dropped an entry */
+void media_gone(struct media *m, const struct tuple *lan);
 
 /** media_free() - When all calls are gone */
 void media_free(struct media *m);
@@ -147,6 +169,12 @@ struct media_stream *media_stream_get(struct media *m,
  * let in */
 void media_stream_note(struct media_stream *s, const struct endpoint *from,
 		       uint64_t now_ms);
+
+/** media_stream_restore() - The same with the public port it had before; NULL
+ * also if that is somebody else's now */
+struct media_stream *media_stream_restore(struct media *m,
+					  const struct media_stream_wish *wish,
+					  const struct endpoint *public_rtp);
 
 /** media_stream_put() - A call needs it no longer; the last one frees the ports
  */

@@ -134,4 +134,20 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 			 const struct message *msg, const struct addr *shown,
 			 uint64_t now_ms);
 
+struct saved_registration;
+
+/** registration_save() - Write it down */
+void registration_save(const struct registration *reg,
+		       struct saved_registration *out);
+
+/**
+ * registration_restore() - One that was written down
+ *
+ * Its mapping must be there already.
+ *
+ * Return: false if it is over, or the way in cannot be kept open as it was
+ */
+bool registration_restore(struct registrations *regs,
+			  const struct saved_registration *in, uint64_t now_ms);
+
 #endif

@@ -38,20 +38,18 @@ struct saved_undo {
 	char text[UNDO_TEXT + 1];
 };
 
-/** struct saved_note - struct undo_note; @id by enum site_group */
+/** struct saved_note - struct undo_note */
 struct saved_note {
 	uint32_t branch, call;
-	struct {
-		uint8_t id;
-	} ids[SITE_GROUPS];
-	unsigned int groups;
+	uint8_t id[SITE_GROUPS];
 };
 
 /** struct saved_mapping - Oldest text and message first */
 struct saved_mapping {
 	struct endpoint inside, public_end;
 	uint64_t used_ms, made_ms;
-	bool bypassed;
+	bool bypassed, many;
+	uint8_t last_id;
 	unsigned int undos, notes;
 	struct saved_undo undo[UNDO_COUNT];
 	struct saved_note note[UNDO_NOTES_MORE];
@@ -59,7 +57,7 @@ struct saved_mapping {
 
 /**
  * struct saved_registration - One Contact
- * @port:	Inside port that the Contact names
+ * @contact, @public_end: Of its mapping
  */
 struct saved_registration {
 	struct tuple lan;
@@ -68,7 +66,7 @@ struct saved_registration {
 	char aor[513];
 	char user[SAVED_TEXT_MAX], transport[SAVED_TEXT_MAX];
 	char contact_text[SAVED_TEXT_MAX], user_agent[SAVED_TEXT_MAX];
-	uint64_t began_ms, expires_ms;
+	uint64_t began_ms, named_ms, waits_ms, expires_ms;
 	uint32_t wished_s, granted_s, request;
 	uint16_t status;
 	uint8_t challenges;
@@ -76,7 +74,7 @@ struct saved_registration {
 };
 
 struct saved_subscription {
-	struct addr inside, remote;
+	struct addr remote;
 	struct endpoint inside_end, public_end;
 	char call_id[CALL_ID_MAX + 1];
 	uint64_t due_ms;
@@ -92,12 +90,13 @@ struct saved_end {
 struct saved_side {
 	struct saved_end now[DESCRIBE_MEDIA], before[DESCRIBE_MEDIA];
 	unsigned int now_count, before_count;
+	uint8_t both, both_before;
 	bool open;
 };
 
 struct saved_dialog {
 	uint32_t local_tag, remote_tag;
-	bool confirmed;
+	bool confirmed, moved;
 	uint64_t gone_ms;
 	/* The inside host's, and the other's: two elements */
 	struct saved_side side[2];
@@ -118,9 +117,9 @@ struct saved_call {
 	struct addr inside, remote;
 	struct endpoint inside_end, public_end;
 	char call_id[CALL_ID_MAX + 1];
-	uint8_t state, both;
-	bool outgoing, spoken, carried, held, ice_in, ice_out, moved, replied;
-	bool cancelled, bye;
+	uint8_t state, offer_both;
+	bool outgoing, spoken, carried, ice_in, ice_out, replied, cancelled;
+	bool bye, packets_unknown;
 	uint16_t status;
 	uint64_t started_ms, invited_ms, answered_ms, expires_ms, heard_ms;
 	uint64_t due_ms, packets_out, packets_in;
@@ -136,7 +135,7 @@ struct saved_call {
 struct saved_connection {
 	struct tuple lan, wan;
 	bool answered, alien;
-	uint8_t ttl0, ttl1, tos0, tos1;
+	uint8_t ttl[2], tos[2]; /* by end */
 	struct stream_image stream;
 };
 
@@ -174,5 +173,10 @@ struct saved_kind {
 
 /** saved_kinds - Ended by a row without a name */
 extern const struct saved_kind saved_kinds[];
+
+/** saved_restore() - Make @image, of @kind, live again; false if it makes no
+ * sense any more */
+bool saved_restore(struct alg *alg, const struct saved_kind *kind,
+		   const union saved *image, uint64_t now_ms);
 
 #endif

@@ -55,4 +55,15 @@ void subscription_message(struct subscriptions *subs, const struct flow *flow,
 			  const struct message *msg, bool outbound,
 			  uint64_t now_ms);
 
+struct saved_subscription;
+
+/** subscription_save() - Write it down */
+void subscription_save(const struct subscription *sub,
+		       struct saved_subscription *out);
+
+/** subscription_restore() - One that was written down; its mapping must be
+ * there. False if it is over */
+bool subscription_restore(struct subscriptions *subs,
+			  const struct saved_subscription *in, uint64_t now_ms);
+
 #endif

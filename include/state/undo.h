@@ -110,4 +110,13 @@ const struct undo *undo_written(const struct undo_memory *m,
 /** undo_register() - The Contact of that transaction has been registered */
 void undo_register(struct undo_memory *m, const struct undo_message *msg);
 
+struct saved_mapping;
+
+/** undo_save() - Write it down; into @out->undo, @out->note and what counts
+ * them */
+void undo_save(const struct undo_memory *m, struct saved_mapping *out);
+/** undo_restore() - Into an empty one; false if memory ran out, or if it makes
+ * no sense */
+bool undo_restore(struct undo_memory *m, const struct saved_mapping *in);
+
 #endif

@@ -361,7 +361,7 @@ static const struct conf_row rows[] = {
 
 	{ ROW(state, directory, path, CONF_STATE_DEFAULT,
 	      "What is kept over a restart, beside the kernel's own table",
-	      "the state directory is not used in this version") },
+	      NULL) },
 
 	{ ROW(limits, flows, number, "65536",
 	      "Flows that are known at a time, and as many TCP connections",

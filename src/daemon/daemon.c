@@ -6,7 +6,6 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
-#include <systemd/sd-daemon.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +13,7 @@
 #include "daemon/metrics.h"
 #include "daemon/record.h"
 #include "daemon/report.h"
+#include "daemon/supervisor.h"
 #include "sip/witness.h"
 
 #define MAX_EVENTS 32
@@ -82,7 +82,7 @@ static void on_gone(void *arg, const struct tuple *t)
 {
 	struct daemon *d = arg;
 
-	flow_gone(&d->alg->bindings, t);
+	alg_gone(d->alg, t);
 }
 
 static void on_conntrack(struct daemon *d)
@@ -91,7 +91,7 @@ static void on_conntrack(struct daemon *d)
 		flows_doubt(&d->alg->bindings);
 }
 
-/* A signalling flow that is older than this process */
+/* A signalling flow, or media, that is older than this process */
 static void on_old_entry(void *arg, const struct nat_entry *entry)
 {
 	struct daemon *d = arg;
@@ -99,7 +99,8 @@ static void on_old_entry(void *arg, const struct nat_entry *entry)
 
 	if (!ports_contain(&conf->sip.ports, entry->lan.dst.port) &&
 	    !ports_contain(&conf->sip.ports, entry->lan.src.port) &&
-	    !ports_contain(&conf->sip.signalling_ports, entry->wan.dst.port))
+	    !ports_contain(&conf->sip.signalling_ports, entry->wan.dst.port) &&
+	    !ports_contain(&conf->media.rtp_ports, entry->wan.dst.port))
 		return;
 	alg_adopt(d->alg, entry, d->now_ms);
 }
@@ -192,6 +193,7 @@ static void on_signal(struct daemon *d)
 		daemon_reload(d, &said);
 	else
 		d->stop = true;
+	d->hand_over = info.ssi_signo == SIGUSR2 && supervisor_keeps();
 	free(said);
 }
 
@@ -205,6 +207,7 @@ static void on_tick(struct daemon *d)
 	httpd_run(d->metrics);
 	trace_tick(&d->trace);
 	kernel_tick(&d->kernel);
+	keeper_tick(d);
 	alg_tick(d->alg, d->now_ms);
 }
 
@@ -278,10 +281,36 @@ static void loop(struct daemon *d)
 
 /* ---- beginning and end ---- */
 
+static void queue_name(const struct queue *queue, char *name)
+{
+	snprintf(name, SUPERVISOR_NAME_MAX, "queue-%u", queue->number);
+}
+
+/* Nobody goes on with the queues: packets are to pass by, from now on */
+static void give_up_queues(const struct daemon *d)
+{
+	char name[SUPERVISOR_NAME_MAX];
+
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		queue_name(&d->queues[i], name);
+		supervisor_drop(name);
+	}
+	supervisor_wait();
+}
+
 static void stop(struct daemon *d)
 {
-	unsigned int reset = alg_stop(d->alg, d->now_ms);
+	unsigned int reset;
 
+	/* Without what it needs to know a successor would break connections */
+	if (d->hand_over && !keeper_finish(d)) {
+		log_notice("stopped for a successor; what comes waits for it");
+		return;
+	}
+	d->hand_over = false;
+	reset = alg_stop(d->alg, d->now_ms);
+	keeper_finish(d);
+	give_up_queues(d);
 	if (reset)
 		log_notice("stopped; calls and registrations go on, %u TCP "
 			   "connections had to be reset",
@@ -311,6 +340,7 @@ static int open_loop(struct daemon *d)
 	sigaddset(&set, SIGHUP);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR2);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (d->epoll < 0)
@@ -343,10 +373,40 @@ static int open_kernel(struct daemon *d)
 	return err;
 }
 
+/* A predecessor's, with what has come since. Return: false if there is none */
+static bool inherit_queue(const struct daemon *d, struct queue *queue,
+			  uint16_t number)
+{
+	const struct queue numbered = { .number = number };
+	char name[SUPERVISOR_NAME_MAX];
+	int fd, err;
+
+	queue_name(&numbered, name);
+	fd = supervisor_take(name);
+	if (fd < 0)
+		return false;
+	err = queue_adopt(queue, fd, number, d->conf->queue.max_length);
+	if (err) {
+		log_warning("queue %u of a predecessor: %s; opened anew",
+			    number, strerror(-err));
+		supervisor_drop(name);
+		supervisor_wait();
+	}
+	return !err;
+}
+
 static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 {
-	int err = queue_open(queue, number, d->conf->queue.max_length);
 	struct queue_counts counts;
+	char name[SUPERVISOR_NAME_MAX];
+	int err;
+
+	if (inherit_queue(d, queue, number))
+		return watch(d, queue_fd(queue));
+	err = queue_open(queue, number, d->conf->queue.max_length);
+	queue_name(queue, name);
+	if (!err)
+		supervisor_keep(queue_fd(queue), name);
 
 	if (err && queue_read_counts(number, 1, &counts))
 		log_error("queue.number: NFQUEUE %u is taken by another "
@@ -365,6 +425,16 @@ void daemon_read_queues(const struct daemon *d, struct queue_counts *counts)
 		queue_read_counts(d->queues[0].number, d->queue_count, counts);
 }
 
+static void warn_blind(const struct daemon *d)
+{
+	struct queue_counts counts;
+
+	if (!queue_read_counts(d->queues[0].number, 1, &counts))
+		log_warning("/proc/net/netfilter/nfnetlink_queue: not for us "
+			    "to read: what the queue drops is not seen (the "
+			    "service's unit gives it to the group sipalg)");
+}
+
 static int open_queues(struct daemon *d)
 {
 	int err = 0;
@@ -378,6 +448,16 @@ static int open_queues(struct daemon *d)
 		d->queue_count++;
 	}
 	return err;
+}
+
+/* No packet has passed unread since the predecessor stopped */
+static bool all_inherited(const struct daemon *d)
+{
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		if (!d->queues[i].inherited)
+			return false;
+	}
+	return true;
 }
 
 static int open_control(struct daemon *d)
@@ -418,6 +498,11 @@ static int daemon_open(struct daemon *d)
 		log_warning("conntrack: old flows not read: %s",
 			    strerror(-err));
 	err = open_queues(d);
+	supervisor_drop_rest();
+	if (!err)
+		warn_blind(d);
+	if (!err)
+		keeper_restore(d, all_inherited(d));
 	if (!err)
 		err = open_control(d);
 	/* Without its page it goes on */
@@ -443,7 +528,7 @@ static void drain(struct daemon *d, struct queue *queue)
 static void daemon_close(struct daemon *d)
 {
 	for (unsigned int i = 0; i < d->queue_count; i++) {
-		if (d->queues[i].netlink.nl)
+		if (d->queues[i].netlink.nl && !d->hand_over)
 			drain(d, &d->queues[i]);
 		queue_close(&d->queues[i]);
 	}
@@ -479,11 +564,13 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	if (!err) {
 		log_notice("version %s: queue %u", SIPALG_VERSION,
 			   d.queues[0].number);
-		sd_notify(0, "READY=1");
+		supervisor_say("READY=1");
 		loop(&d);
-		sd_notify(0, "STOPPING=1");
+		supervisor_say("STOPPING=1");
 		stop(&d);
 	}
 	daemon_close(&d);
-	return err ? 1 : 0;
+	if (err)
+		return 1;
+	return d.hand_over ? DAEMON_HANDED_OVER : 0;
 }

@@ -6,18 +6,38 @@
 
 /* Stale answers that are skipped before an answer counts as lost */
 #define MAX_STALE 16
+#define BUFFER (1 << 16)
 
 int netlink_open(struct netlink *n, int bus, unsigned int groups)
 {
 	int err;
 
 	*n = (struct netlink){ 0 };
-	n->buf_len = 1 << 16;
+	n->buf_len = BUFFER;
 	n->buf = malloc(n->buf_len);
 	if (!n->buf)
 		return -ENOMEM;
 	n->nl = mnl_socket_open2(bus, SOCK_CLOEXEC);
 	if (n->nl && mnl_socket_bind(n->nl, groups, MNL_SOCKET_AUTOPID) == 0) {
+		n->portid = mnl_socket_get_portid(n->nl);
+		return 0;
+	}
+	err = -errno;
+	netlink_close(n);
+	return err;
+}
+
+int netlink_adopt(struct netlink *n, int fd)
+{
+	int err;
+
+	*n = (struct netlink){ 0 };
+	n->buf_len = BUFFER;
+	n->buf = malloc(n->buf_len);
+	if (!n->buf)
+		return -ENOMEM;
+	n->nl = mnl_socket_fdopen(fd);
+	if (n->nl) {
 		n->portid = mnl_socket_get_portid(n->nl);
 		return 0;
 	}

@@ -11,7 +11,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+/* For root alone, unless somebody has given it to others: the unit does */
+#define PROC_FILE "/proc/net/netfilter/nfnetlink_queue"
 /* A packet of full size with the attributes around it */
 #define IN_SIZE ((size_t)0xffff + 4096)
 /* Verdicts of a batch; one that does not fit any more is sent ahead */
@@ -81,14 +84,72 @@ static void widen_socket(const struct queue *queue)
 	setsockopt(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, &one, sizeof(one));
 }
 
-int queue_open(struct queue *queue, uint16_t number, uint32_t max_length)
+static int queue_init(struct queue *queue, uint16_t number, uint32_t max_length)
 {
-	int err;
-
 	*queue = (struct queue){ .number = number, .max_length = max_length };
 	queue->in = malloc(QUEUE_BATCH * IN_SIZE);
 	queue->out = malloc(OUT_SIZE);
-	err = queue->in && queue->out ? 0 : -ENOMEM;
+	return queue->in && queue->out ? 0 : -ENOMEM;
+}
+
+/* The number is bound to this socket, as far as one can see */
+static bool has_queue(const struct queue *queue)
+{
+	FILE *f = fopen(PROC_FILE, "re");
+	unsigned int number, portid;
+	bool found = false;
+
+	if (!f)
+		return errno == EACCES;
+	while (!found && fscanf(f, "%u %u %*[^\n]", &number, &portid) == 2)
+		found = number == queue->number &&
+			portid == queue->netlink.portid;
+	fclose(f);
+	return found;
+}
+
+/* As bind_queue() and queue_open() would: but packets wait in the socket, and
+ * an answer would stand among them
+ */
+static int set_params(struct queue *queue, uint32_t max_length)
+{
+	char buf[NETLINK_REQUEST];
+	struct nlmsghdr *nlh =
+		nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, queue->number);
+
+	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
+	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
+	put_fail_open(nlh, true);
+	return mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) < 0
+		       ? -errno
+		       : 0;
+}
+
+int queue_adopt(struct queue *queue, int fd, uint16_t number,
+		uint32_t max_length)
+{
+	int err = queue_init(queue, number, max_length);
+
+	if (!err)
+		err = netlink_adopt(&queue->netlink, fd);
+	if (err)
+		close(fd);
+	else if (!has_queue(queue))
+		err = -ESTALE;
+	else
+		err = set_params(queue, max_length);
+	if (err) {
+		queue_close(queue);
+		return err;
+	}
+	queue->inherited = true;
+	return 0;
+}
+
+int queue_open(struct queue *queue, uint16_t number, uint32_t max_length)
+{
+	int err = queue_init(queue, number, max_length);
+
 	if (!err)
 		err = netlink_open(&queue->netlink, NETLINK_NETFILTER, 0);
 	if (!err)
@@ -157,6 +218,20 @@ static int put_verdict(struct queue *queue, uint32_t id,
 	return err;
 }
 
+/* All before @id, which a predecessor has taken, go on unread: what killed it
+ * may be among them
+ */
+static void release_older(struct queue *queue, uint32_t id)
+{
+	char buf[NETLINK_REQUEST];
+	struct nlmsghdr *nlh =
+		nfq_nlmsg_put(buf, NFQNL_MSG_VERDICT_BATCH, queue->number);
+
+	nfq_nlmsg_verdict_put(nlh, (int)(id - 1), NF_ACCEPT);
+	mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len);
+	queue->inherited = false;
+}
+
 /* ---- packets ---- */
 
 /**
@@ -180,6 +255,8 @@ static int on_packet(const struct nlmsghdr *nlh, void *data)
 	if (nfq_nlmsg_parse(nlh, attr) < 0 || !attr[NFQA_PACKET_HDR])
 		return MNL_CB_OK;
 	header = mnl_attr_get_payload(attr[NFQA_PACKET_HDR]);
+	if (batch->queue->inherited)
+		release_older(batch->queue, ntohl(header->packet_id));
 	if (attr[NFQA_IFINDEX_INDEV])
 		pkt.ifindex = ntohl(mnl_attr_get_u32(attr[NFQA_IFINDEX_INDEV]));
 	/* A packet that was cut, or has no bytes, goes on as it is */
@@ -220,7 +297,7 @@ int queue_run(struct queue *queue, queue_decide_t *decide, void *arg)
 unsigned int queue_read_counts(unsigned int first, unsigned int count,
 			       struct queue_counts *counts)
 {
-	FILE *f = fopen("/proc/net/netfilter/nfnetlink_queue", "re");
+	FILE *f = fopen(PROC_FILE, "re");
 	unsigned int queue, found = 0;
 	struct queue_counts c;
 

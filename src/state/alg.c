@@ -79,7 +79,22 @@ static void add_views(struct alg *alg, struct arrival *in, struct flow *flow,
 
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
 {
-	admission_adopt(&alg->bindings, &alg->connections, entry, now_ms);
+	const struct nat *nat = &alg->nat;
+
+	alg->bindings.now_ms = now_ms;
+	if (entry->lan.proto != IPPROTO_UDP ||
+	    !ports_contain(&alg->conf->media.rtp_ports, entry->wan.dst.port))
+		admission_adopt(&alg->bindings, &alg->connections, entry,
+				now_ms);
+	else if (nat->ops->is_inside(nat->ctx, &entry->lan.src.addr) &&
+		 !endpoint_eq(&entry->lan.src, &entry->wan.dst))
+		media_adopt(&alg->media, entry);
+}
+
+void alg_gone(struct alg *alg, const struct tuple *lan)
+{
+	flow_gone(&alg->bindings, lan);
+	media_gone(&alg->media, lan);
 }
 
 /* ---- which message ---- */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/call.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "sip/field.h"
+#include "state/saved.h"
 
 /* Timer B, F, H and the like: 64 * T1 (RFC 3261 17) */
 #define TRANSACTION_MS 32000
@@ -85,8 +87,11 @@ struct symptom_subject call_subject(struct call *call)
 
 size_t call_key(char *key, const struct addr *inside, const struct message *msg)
 {
-	struct span id = message_value(msg, SIP_CALL_ID);
+	return call_key_of(key, inside, message_value(msg, SIP_CALL_ID));
+}
 
+size_t call_key_of(char *key, const struct addr *inside, struct span id)
+{
 	if (!id.len || id.len > CALL_ID_MAX)
 		return 0;
 	memcpy(key, inside, sizeof(*inside));
@@ -207,8 +212,8 @@ static void call_add_peer(struct calls *calls, struct call *call,
 }
 
 static struct call *call_new(struct calls *calls, const char *key,
-			     size_t key_len, const struct message *msg,
-			     bool outgoing, uint64_t now_ms)
+			     size_t key_len, struct span from, struct span to,
+			     uint64_t now_ms)
 {
 	struct call *call = calloc(1, sizeof(*call) + key_len);
 
@@ -222,10 +227,9 @@ static struct call *call_new(struct calls *calls, const char *key,
 	}
 	call->key_len = key_len;
 	memcpy(call->key, key, key_len);
-	call->outgoing = outgoing;
 	call->started_ms = call->heard_ms = now_ms;
-	call->from = span_dup(message_value(msg, SIP_FROM), TEXT_MAX);
-	call->to = span_dup(message_value(msg, SIP_TO), TEXT_MAX);
+	call->from = span_dup(from, TEXT_MAX);
+	call->to = span_dup(to, TEXT_MAX);
 	call->timer.fire = call_fire;
 	call->due_ms = now_ms + RINGING_MS;
 	HASH_ADD(hh, calls->table, key, (unsigned int)key_len, call);
@@ -237,7 +241,6 @@ static struct call *call_new(struct calls *calls, const char *key,
 	}
 	DL_APPEND(calls->list, call);
 	calls->live++;
-	counter_add(calls->counters, COUNTER_calls_started);
 	return call;
 }
 
@@ -312,10 +315,12 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 	if (!call) {
 		if (!media && !(request && msg->method == SIP_INVITE))
 			return NULL;
-		call = call_new(calls, key, len, msg, outbound == request,
-				now_ms);
+		call = call_new(calls, key, len, message_value(msg, SIP_FROM),
+				message_value(msg, SIP_TO), now_ms);
 		if (!call)
 			return NULL;
+		counter_add(calls->counters, COUNTER_calls_started);
+		call->outgoing = outbound == request;
 		call->remote = flow->lan.dst.addr;
 	} else if (call->state != CALL_ENDED) {
 		DL_DELETE(calls->list, call);
@@ -1027,4 +1032,260 @@ static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
 	calls->nat->dry = !call->carried;
 	look_after(calls, call, now_ms);
 	calls->nat->dry = dry;
+}
+
+/* ---- over a restart ---- */
+
+static unsigned int ends_save(const struct media_end *ends,
+			      struct saved_end *out)
+{
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; i < DESCRIBE_MEDIA; i++) {
+		out[i] = (struct saved_end){ ends[i].rtp, ends[i].rtcp,
+					     ends[i].pairs, ends[i].mux };
+		if (ends[i].rtp.port)
+			count = i + 1;
+	}
+	return count;
+}
+
+static void ends_restore(struct media_end *ends, const struct saved_end *in,
+			 unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++)
+		ends[i] = (struct media_end){ in[i].rtp, in[i].rtcp,
+					      in[i].pairs, in[i].mux };
+}
+
+static void side_save(const struct side *side, struct saved_side *out)
+{
+	out->open = side->open;
+	out->both = side->both;
+	out->both_before = side->both_before;
+	out->now_count = ends_save(side->now, out->now);
+	out->before_count = ends_save(side->before, out->before);
+}
+
+static void side_restore(struct side *side, const struct saved_side *in)
+{
+	side->open = in->open;
+	side->both = in->both;
+	side->both_before = in->both_before;
+	ends_restore(side->now, in->now, in->now_count);
+	ends_restore(side->before, in->before, in->before_count);
+}
+
+static void dialogs_save(const struct call *call, struct saved_call *out)
+{
+	const struct dialog *d;
+
+	DL_FOREACH (call->dialogs, d) {
+		struct saved_dialog *to = &out->dialog[out->dialogs++];
+
+		to->local_tag = d->local_tag;
+		to->remote_tag = d->remote_tag;
+		to->confirmed = d->confirmed;
+		to->moved = d->moved;
+		to->gone_ms = d->gone_ms;
+		to->sides = 2;
+		side_save(&d->local, &to->side[0]);
+		side_save(&d->remote, &to->side[1]);
+	}
+}
+
+static void streams_save(const struct call *call, struct saved_call *out)
+{
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		const struct media_stream *s = call->stream[i];
+		struct saved_stream *to = &out->stream[out->streams];
+
+		if (!s)
+			continue;
+		out->streams++;
+		to->rtp = s->in.inside_rtp;
+		to->rtcp = s->inside_rtcp;
+		to->public_rtp = s->public_rtp;
+		to->pairs = (uint8_t)s->pairs;
+		memcpy(to->type, s->type, sizeof(to->type));
+	}
+}
+
+void call_save(const struct call *call, struct saved_call *out)
+{
+	*out = (struct saved_call){
+		.inside = call_inside(call),
+		.remote = call->remote,
+		.state = (uint8_t)call->state,
+		.offer_both = call->offer_both,
+		.outgoing = call->outgoing,
+		.spoken = call->spoken,
+		.carried = call->carried,
+		.ice_in = call->ice_in,
+		.ice_out = call->ice_out,
+		.replied = call->replied,
+		.cancelled = call->cancelled,
+		.bye = call->bye,
+		.status = call->status,
+		.started_ms = call->started_ms,
+		.invited_ms = call->invited_ms,
+		.answered_ms = call->answered_ms,
+		.expires_ms = call->expires_ms,
+		.heard_ms = call->heard_ms,
+		.due_ms = call->due_ms,
+		.packets_out = call->traffic.out,
+		.packets_in = call->traffic.in,
+		.packets_unknown = call->traffic.unknown,
+	};
+	if (call->map) {
+		out->inside_end = call->map->in.inside;
+		out->public_end = call->map->public_end;
+	}
+	span_copy(out->call_id, sizeof(out->call_id), call_id(call));
+	memcpy(out->codecs, call->codecs, sizeof(out->codecs));
+	snprintf(out->from, sizeof(out->from), "%s",
+		 call->from ? call->from : "");
+	snprintf(out->to, sizeof(out->to), "%s", call->to ? call->to : "");
+	while (out->peers < CALL_PEERS && call->peer[out->peers]) {
+		out->peer[out->peers].remote =
+			call->peer[out->peers]->key.remote;
+		out->peers++;
+	}
+	out->offers = ends_save(call->offer, out->offer);
+	dialogs_save(call, out);
+	streams_save(call, out);
+}
+
+static bool dialogs_restore(struct call *call, const struct saved_call *in)
+{
+	for (unsigned int i = 0; i < in->dialogs; i++) {
+		const struct saved_dialog *from = &in->dialog[i];
+		struct dialog *d = calloc(1, sizeof(*d));
+
+		if (!d)
+			return false;
+		d->local_tag = from->local_tag;
+		d->remote_tag = from->remote_tag;
+		d->confirmed = from->confirmed;
+		d->moved = from->moved;
+		d->gone_ms = from->gone_ms;
+		if (from->sides == 2) {
+			side_restore(&d->local, &from->side[0]);
+			side_restore(&d->remote, &from->side[1]);
+		}
+		DL_APPEND(call->dialogs, d);
+	}
+	return true;
+}
+
+/* Only of the call's own host, whatever the file says */
+static bool streams_restore(struct calls *calls, struct call *call,
+			    const struct saved_call *in)
+{
+	for (unsigned int i = 0; i < in->streams; i++) {
+		const struct saved_stream *from = &in->stream[i];
+		const struct media_stream_wish wish = {
+			.rtp = from->rtp,
+			.rtcp = from->rtcp,
+			.pairs = from->pairs,
+			.type = span_from_str(from->type),
+		};
+
+		if (!addr_eq(&from->rtp.addr, &in->inside) ||
+		    (from->rtcp.port &&
+		     !addr_eq(&from->rtcp.addr, &in->inside)))
+			return false;
+		call->stream[i] = media_stream_restore(calls->media, &wish,
+						       &from->public_rtp);
+		if (!call->stream[i])
+			return false;
+	}
+	return true;
+}
+
+static void life_restore(struct call *call, const struct saved_call *in)
+{
+	call->remote = in->remote;
+	call->state = (enum call_state)in->state;
+	call->offer_both = in->offer_both;
+	call->outgoing = in->outgoing;
+	call->spoken = in->spoken;
+	call->carried = in->carried;
+	call->ice_in = in->ice_in;
+	call->ice_out = in->ice_out;
+	call->replied = in->replied;
+	call->cancelled = in->cancelled;
+	call->bye = in->bye;
+	call->status = in->status;
+	call->started_ms = in->started_ms;
+	call->invited_ms = in->invited_ms;
+	call->answered_ms = in->answered_ms;
+	call->expires_ms = in->expires_ms;
+	call->due_ms = in->due_ms;
+	call->traffic =
+		(struct media_traffic){ .out = in->packets_out,
+					.in = in->packets_in,
+					.unknown = in->packets_unknown };
+	memcpy(call->codecs, in->codecs, sizeof(call->codecs));
+}
+
+static void peers_restore(struct calls *calls, struct call *call,
+			  const struct saved_call *in, uint64_t now_ms)
+{
+	struct mapping *map =
+		mapping_find_public(calls->bindings, &in->public_end);
+
+	if (map && endpoint_eq(&map->in.inside, &in->inside_end) &&
+	    addr_eq(&in->inside_end.addr, &in->inside)) {
+		call->map = map;
+		map->holds++;
+	}
+	for (unsigned int i = 0; i < in->peers; i++)
+		call->peer[i] = peer_hold(calls->bindings, &in->inside,
+					  &in->peer[i].remote, now_ms);
+}
+
+/* What was agreed on before is listened to from now on */
+static void watch_again(struct call *call, uint64_t now_ms)
+{
+	const struct dialog *d;
+
+	DL_FOREACH (call->dialogs, d) {
+		if (d->confirmed && call->state == CALL_ACTIVE &&
+		    !has_ice(call))
+			watch_begin(&call->watch,
+				    d->local.both & d->remote.both, now_ms);
+	}
+}
+
+bool call_restore(struct calls *calls, const struct saved_call *in,
+		  uint64_t now_ms)
+{
+	const struct nat *nat = calls->nat;
+	char key[CALL_KEY_MAX];
+	size_t len = call_key_of(key, &in->inside, span_from_str(in->call_id));
+	struct call *call = NULL;
+
+	if (len)
+		HASH_FIND(hh, calls->table, key, len, call);
+	if (!len || call || in->state >= CALL_ENDED || in->due_ms <= now_ms ||
+	    in->due_ms > now_ms + SESSION_MAX_S * 1000ull + TRANSACTION_MS ||
+	    HASH_COUNT(calls->table) >= calls->conf->limits.calls ||
+	    !nat->ops->is_inside(nat->ctx, &in->inside))
+		return false;
+	call = call_new(calls, key, len, span_from_str(in->from),
+			span_from_str(in->to), now_ms);
+	if (!call)
+		return false;
+	life_restore(call, in);
+	peers_restore(calls, call, in, now_ms);
+	ends_restore(call->offer, in->offer, in->offers);
+	if (!dialogs_restore(call, in) || !streams_restore(calls, call, in)) {
+		call_free(calls, call);
+		return false;
+	}
+	call_reconcile(calls, call);
+	watch_again(call, now_ms);
+	schedule(calls, call, now_ms);
+	return true;
 }

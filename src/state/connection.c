@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <utlist.h>
 
+#include "state/saved.h"
+
 /* A SYN that nobody answers: what systems try, and then some */
 #define OPENING_MS 130000
 /* Late packets of one that is over: RFC 9293 3.4.2, as systems have it */
@@ -524,4 +526,79 @@ void connections_run(struct connections *all, uint64_t now_ms)
 int connections_wait_ms(const struct connections *all, uint64_t now_ms)
 {
 	return timer_wait_ms(&all->repeats, now_ms);
+}
+
+/* ---- over a restart ---- */
+
+bool connection_save(const struct connection *c, struct saved_connection *out)
+{
+	if (c->refused || c->kind == CONNECTION_PLAIN)
+		return false;
+	*out = (struct saved_connection){
+		.lan = c->lan,
+		.answered = c->answered,
+		.alien = c->alien,
+		.ttl = { c->path[0].ttl, c->path[1].ttl },
+		.tos = { c->path[0].tos, c->path[1].tos },
+	};
+	if (TABLE_HAS(c, by_wan))
+		out->wan = c->wan;
+	stream_image_take(&c->stream, &out->stream);
+	return true;
+}
+
+/* The kernel still translates it as it did. It has no entry yet for a SYN that
+ * waits in the queue
+ */
+static bool is_there(const struct connections *all,
+		     const struct saved_connection *in)
+{
+	struct nat_entry entry;
+	int err = nat_find(all->nat, &in->lan, NAT_SIDE_LAN, &entry);
+
+	if (!in->wan.proto)
+		return !in->answered && (!err || err == -ENOENT);
+	return !err && !entry.tcp_over && tuple_eq(&entry.wan, &in->wan);
+}
+
+/* The adoption of a former self's connection was right without this */
+static void forget_refused(struct connections *all,
+			   const struct saved_connection *in)
+{
+	struct connection *c;
+
+	HASH_FIND(by_lan, all->by_lan, &in->lan, sizeof(in->lan), c);
+	if (c && c->refused)
+		connection_free(all, c);
+}
+
+bool connection_restore(struct connections *all,
+			const struct saved_connection *in, uint64_t now_ms)
+{
+	struct connection *c, *there;
+	struct stream stream;
+
+	if (in->lan.proto != IPPROTO_TCP || !is_there(all, in) ||
+	    stream_image_restore(&stream, &in->stream, &all->memory, now_ms))
+		return false;
+	forget_refused(all, in);
+	HASH_FIND(by_lan, all->by_lan, &in->lan, sizeof(in->lan), there);
+	c = there ? NULL : connection_open(all, &in->lan, now_ms);
+	if (!c) {
+		stream_free(&stream, &all->memory);
+		return false;
+	}
+	c->stream = stream;
+	c->answered = in->answered;
+	c->alien = in->alien;
+	for (int i = 0; i < 2; i++) {
+		c->path[i].ttl = in->ttl[i];
+		c->path[i].tos = in->tos[i];
+	}
+	if (in->wan.proto && !connection_attach(all, c, &in->wan)) {
+		connection_free(all, c);
+		return false;
+	}
+	settle(all, c);
+	return true;
 }

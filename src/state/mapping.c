@@ -6,6 +6,7 @@
 
 #include "base/ports.h"
 #include "state/binding.h"
+#include "state/saved.h"
 
 /* An unused mapping keeps its port so long: phones come back */
 #define FORGET_MS 86400000
@@ -252,4 +253,48 @@ void mappings_free(struct bindings *b)
 {
 	while (b->mappings)
 		mapping_free(b, b->mappings);
+}
+
+/* ---- over a restart ---- */
+
+void mapping_save(const struct mapping *map, struct saved_mapping *out)
+{
+	*out = (struct saved_mapping){ .inside = map->in.inside,
+				       .public_end = map->public_end,
+				       .used_ms = map->used_ms,
+				       .made_ms = map->made_ms,
+				       .bypassed = map->bypassed };
+	undo_save(&map->memory, out);
+}
+
+/* It could be made now as it was then */
+static bool is_still_right(const struct bindings *b,
+			   const struct saved_mapping *in)
+{
+	const struct nat_ops *ops = b->nat->ops;
+	void *ctx = b->nat->ctx;
+	const struct addr *public_addr = &in->public_end.addr;
+
+	return in->inside.port && ops->is_inside(ctx, &in->inside.addr) &&
+	       (ops->is_own(ctx, public_addr) ||
+		addr_eq(public_addr, &b->conf->gateway.public_address)) &&
+	       ports_contain(signalling_ports(b), in->public_end.port) &&
+	       !mapping_find_public(b, &in->public_end) &&
+	       !ops->is_bound(ctx, &in->public_end);
+}
+
+bool mapping_restore(struct bindings *b, const struct saved_mapping *in)
+{
+	struct mapping *map =
+		mapping_find_inside(b, &in->inside, &in->public_end.addr);
+
+	if (!map && is_still_right(b, in))
+		map = mapping_add(b, &in->inside, &in->public_end);
+	if (!map || !endpoint_eq(&map->public_end, &in->public_end) ||
+	    map->memory.count)
+		return false;
+	map->bypassed = in->bypassed;
+	map->passing = false;
+	map->made_ms = in->made_ms;
+	return undo_restore(&map->memory, in);
 }

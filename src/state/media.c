@@ -81,6 +81,101 @@ static uint16_t block_reserve(struct media *m, struct port_pool *pool,
 	return port;
 }
 
+/* ---- what is older than this program ---- */
+
+static void orphan_free(struct media *m, struct media_orphan *o)
+{
+	struct port_pool *pool = pool_get(m, &o->public_end.addr);
+
+	if (pool)
+		block_mark(pool, o->public_end.port, 1, false);
+	HASH_DELETE(by_inside, m->orphans, o);
+	free(o);
+}
+
+static struct media_orphan *orphan_find(const struct media *m,
+					const struct endpoint *inside,
+					const struct addr *public_addr)
+{
+	struct media_stream_key key = { *inside, *public_addr };
+	struct media_orphan *o;
+
+	HASH_FIND(by_inside, m->orphans, &key, sizeof(key), o);
+	return o;
+}
+
+void media_adopt(struct media *m, const struct nat_entry *entry)
+{
+	const struct endpoint *inside = &entry->lan.src;
+	const struct endpoint *public_end = &entry->wan.dst;
+	struct media_orphan *o = orphan_find(m, inside, &public_end->addr);
+	struct port_pool *pool = pool_get(m, &public_end->addr);
+
+	if (o) {
+		o->entries += endpoint_eq(&o->public_end, public_end);
+		return;
+	}
+	if (!pool || !block_is_free(m, pool, public_end->port, 1))
+		return;
+	o = calloc(1, sizeof(*o));
+	if (!o)
+		return;
+	o->in = (struct media_stream_key){ *inside, public_end->addr };
+	o->public_end = *public_end;
+	o->entries = 1;
+	HASH_ADD(by_inside, m->orphans, in, sizeof(o->in), o);
+	if (!TABLE_HAS(o, by_inside)) {
+		free(o);
+		return;
+	}
+	block_mark(pool, public_end->port, 1, true);
+}
+
+/* Which address it had is not told, and hardly ever are there several */
+static struct media_orphan *orphan_of(const struct media *m,
+				      const struct tuple *lan)
+{
+	const struct port_pool *pool;
+
+	for (pool = m->pools; pool; pool = pool->link) {
+		struct media_orphan *o =
+			orphan_find(m, &lan->src, &pool->public_addr);
+
+		if (o)
+			return o;
+	}
+	return NULL;
+}
+
+void media_gone(struct media *m, const struct tuple *lan)
+{
+	struct media_orphan *o = m->orphans ? orphan_of(m, lan) : NULL;
+
+	if (o && !--o->entries)
+		orphan_free(m, o);
+}
+
+/* The call is heard of again. Return: the public port that @rtp has had, free
+ * again, as that of @rtcp is; else @otherwise
+ */
+static uint16_t claim(struct media *m, const struct addr *public_addr,
+		      const struct media_stream_wish *wish, uint16_t otherwise)
+{
+	struct media_orphan *rtp, *rtcp;
+
+	if (!m->orphans)
+		return otherwise;
+	rtp = orphan_find(m, &wish->rtp, public_addr);
+	rtcp = orphan_find(m, &wish->rtcp, public_addr);
+	if (rtp)
+		otherwise = rtp->public_end.port;
+	if (rtcp && rtcp != rtp)
+		orphan_free(m, rtcp);
+	if (rtp)
+		orphan_free(m, rtp);
+	return otherwise;
+}
+
 /* ---- streams ---- */
 
 static bool is_reserved(const struct media *m,
@@ -95,16 +190,19 @@ static bool is_reserved(const struct media *m,
 	return wish->rtcp.port && ports_contain(reserved, wish->rtcp.port);
 }
 
+/* Its public port is @wish_port, if it can be */
 static struct media_stream *
 media_stream_new(struct media *m, const struct addr *public_addr,
-		 const struct media_stream_wish *wish)
+		 const struct media_stream_wish *wish, uint16_t wish_port)
 {
 	struct port_pool *pool = pool_get(m, public_addr);
 	struct media_stream *s = calloc(1, sizeof(*s));
 	uint16_t port = 0;
 
 	if (pool && s)
-		port = block_reserve(m, pool, wish->rtp.port, 2 * wish->pairs);
+		port = block_reserve(m, pool,
+				     claim(m, public_addr, wish, wish_port),
+				     2 * wish->pairs);
 	if (!port) {
 		counter_add(m->counters, COUNTER_media_exhausted);
 		free(s);
@@ -124,9 +222,10 @@ media_stream_new(struct media *m, const struct addr *public_addr,
 	return s;
 }
 
-struct media_stream *media_stream_get(struct media *m,
-				      const struct addr *public_addr,
-				      const struct media_stream_wish *wish)
+static struct media_stream *get_stream(struct media *m,
+				       const struct addr *public_addr,
+				       const struct media_stream_wish *wish,
+				       uint16_t wish_port)
 {
 	struct media_stream_key key = { wish->rtp, *public_addr };
 	struct media_stream *s;
@@ -137,7 +236,7 @@ struct media_stream *media_stream_get(struct media *m,
 	}
 	HASH_FIND(by_inside, m->by_inside, &key, sizeof(key), s);
 	if (!s)
-		s = media_stream_new(m, public_addr, wish);
+		s = media_stream_new(m, public_addr, wish, wish_port);
 	if (!s || s->pairs < wish->pairs)
 		return NULL;
 	s->refs++;
@@ -161,6 +260,30 @@ void media_stream_note(struct media_stream *s, const struct endpoint *from,
 	}
 	s->strays++;
 	s->stray_last_ms = now_ms;
+}
+
+struct media_stream *media_stream_get(struct media *m,
+				      const struct addr *public_addr,
+				      const struct media_stream_wish *wish)
+{
+	return get_stream(m, public_addr, wish, wish->rtp.port);
+}
+
+struct media_stream *media_stream_restore(struct media *m,
+					  const struct media_stream_wish *wish,
+					  const struct endpoint *public_rtp)
+{
+	struct media_stream *s;
+
+	if (!wish->pairs || wish->pairs > STREAM_PAIRS || !wish->rtp.port ||
+	    !public_rtp->port)
+		return NULL;
+	s = get_stream(m, &public_rtp->addr, wish, public_rtp->port);
+	if (s && !endpoint_eq(&s->public_rtp, public_rtp)) {
+		media_stream_put(m, s);
+		s = NULL;
+	}
+	return s;
 }
 
 void media_stream_put(struct media *m, struct media_stream *stream)
@@ -468,6 +591,8 @@ void media_free(struct media *m)
 {
 	struct port_pool *pool;
 
+	while (m->orphans)
+		orphan_free(m, m->orphans);
 	while ((pool = m->pools)) {
 		m->pools = pool->link;
 		free(pool);

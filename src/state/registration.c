@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/registration.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <utlist.h>
 
 #include "sip/field.h"
 #include "state/path.h"
 #include "state/rewrite.h"
+#include "state/saved.h"
 
 /* Neither request nor answer says how long: what RFC 3261 10.2 suggests */
 #define DEFAULT_S 3600
@@ -86,16 +88,13 @@ static struct span aor_key(const struct flow *flow, const struct message *msg)
 	return aor;
 }
 
-static size_t make_key(char *key, const struct flow *flow,
-		       const struct message *msg)
+static size_t make_key(char *key, const struct addr *inside,
+		       const struct addr *registrar, struct span aor)
 {
-	struct span aor = aor_key(flow, msg);
-
 	if (!aor.len || aor.len > AOR_MAX)
 		return 0;
-	memcpy(key, &flow->lan.src.addr, sizeof(struct addr));
-	memcpy(key + sizeof(struct addr), &flow->lan.dst.addr,
-	       sizeof(struct addr));
+	memcpy(key, inside, sizeof(*inside));
+	memcpy(key + sizeof(*inside), registrar, sizeof(*registrar));
 	memcpy(key + KEY_ENDS, aor.ptr, aor.len);
 	return KEY_ENDS + aor.len;
 }
@@ -111,12 +110,9 @@ static void set_free_if_empty(struct registrations *regs,
 	free(set);
 }
 
-static struct registration_set *set_get(struct registrations *regs,
-					const struct flow *flow,
-					const struct message *msg, bool make)
+static struct registration_set *
+set_by_key(struct registrations *regs, const char *key, size_t len, bool make)
 {
-	char key[KEY_ENDS + AOR_MAX];
-	size_t len = make_key(key, flow, msg);
 	struct registration_set *set = NULL;
 
 	if (!len)
@@ -137,6 +133,17 @@ static struct registration_set *set_get(struct registrations *regs,
 	/* At the head, where the next to go are, until it is confirmed */
 	DL_PREPEND(regs->list, set);
 	return set;
+}
+
+static struct registration_set *set_get(struct registrations *regs,
+					const struct flow *flow,
+					const struct message *msg, bool make)
+{
+	char key[KEY_ENDS + AOR_MAX];
+	size_t len = make_key(key, &flow->lan.src.addr, &flow->lan.dst.addr,
+			      aor_key(flow, msg));
+
+	return set_by_key(regs, key, len, make);
 }
 
 /* ---- holds ---- */
@@ -419,14 +426,29 @@ static struct registration *next_to_go(const struct registrations *regs,
 	return first ? first->contacts : NULL;
 }
 
+/** struct contact - What is kept of one */
+struct contact {
+	struct span uri, user, transport, agent;
+};
+
+static struct contact contact_of(struct span uri, const struct message *msg)
+{
+	return (struct contact){
+		.uri = uri,
+		.user = uri_user(uri),
+		.transport = uri_param(uri, SPAN("transport")),
+		.agent = message_value(msg, SIP_USER_AGENT),
+	};
+}
+
 static struct registration *contact_add(struct registrations *regs,
 					struct registration_set *set,
-					struct mapping *map, struct span uri,
-					const struct message *msg)
+					struct mapping *map,
+					const struct contact *contact)
 {
 	struct registration *reg, *oldest;
 
-	if (set->count >= SET_MAX || uri_user(uri).len > TEXT_MAX)
+	if (set->count >= SET_MAX || contact->user.len > TEXT_MAX)
 		return NULL;
 	map->holds++; /* it shall not go with the one that makes room */
 	if (regs->count >= regs->conf->limits.registrations) {
@@ -448,11 +470,10 @@ static struct registration *contact_add(struct registrations *regs,
 	}
 	reg->set = set;
 	reg->map = map;
-	reg->user = span_dup(uri_user(uri), TEXT_MAX);
-	reg->transport = span_dup(uri_param(uri, SPAN("transport")), TEXT_MAX);
-	reg->contact_inside = span_dup(uri, TEXT_MAX);
-	reg->user_agent =
-		span_dup(message_value(msg, SIP_USER_AGENT), TEXT_MAX);
+	reg->user = span_dup(contact->user, TEXT_MAX);
+	reg->transport = span_dup(contact->transport, TEXT_MAX);
+	reg->contact_inside = span_dup(contact->uri, TEXT_MAX);
+	reg->user_agent = span_dup(contact->agent, TEXT_MAX);
 	reg->timer.fire = registration_fire;
 	reg->ping.fire = registration_ping;
 	regs->count++;
@@ -522,7 +543,9 @@ static void ask_contact(struct registrations *regs, const struct flow *flow,
 		return;
 	reg = contact_find(set, map, uri);
 	if (!reg) {
-		reg = contact_add(regs, set, map, uri, msg);
+		struct contact kept = contact_of(uri, msg);
+
+		reg = contact_add(regs, set, map, &kept);
 		if (!reg) {
 			set_free_if_empty(regs, set);
 			return;
@@ -594,10 +617,9 @@ static void hold_for(struct registrations *regs, struct registration *reg,
  * one the REGISTER came from
  */
 static void hold(struct registrations *regs, struct registration *reg,
-		 const struct flow *flow, uint32_t seconds, uint64_t now_ms)
+		 struct tuple lan, struct mapping *map, uint32_t seconds,
+		 uint64_t now_ms)
 {
-	struct tuple lan = flow->lan;
-
 	if (!reg->peer)
 		reg->peer = peer_hold(regs->bindings, &lan.src.addr,
 				      &lan.dst.addr, now_ms);
@@ -605,11 +627,23 @@ static void hold(struct registrations *regs, struct registration *reg,
 	if (!regs->conf->sip.keep_registrations || lan.proto != IPPROTO_UDP ||
 	    reg->lan.proto != IPPROTO_UDP)
 		return;
-	hold_for(regs, reg, 0, &lan, flow->map, seconds, now_ms);
-	if (reg->map == flow->map)
+	hold_for(regs, reg, 0, &lan, map, seconds, now_ms);
+	if (reg->map == map)
 		return;
 	lan.src = reg->map->in.inside;
 	hold_for(regs, reg, 1, &lan, reg->map, seconds, now_ms);
+}
+
+/* It is confirmed until reg->expires_ms */
+static void start_timers(struct registrations *regs, struct registration *reg,
+			 uint64_t now_ms)
+{
+	DL_DELETE(regs->list, reg->set);
+	DL_APPEND(regs->list, reg->set);
+	schedule(regs, reg, now_ms);
+	if (addr_is_set(&regs->conf->gateway.advertised_address) &&
+	    reg->lan.proto == IPPROTO_UDP)
+		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
 }
 
 static void confirm(struct registrations *regs, struct registration *reg,
@@ -622,13 +656,8 @@ static void confirm(struct registrations *regs, struct registration *reg,
 	symptom_over(&of, SYMPTOM_registration_refused);
 	symptom_over(&of, SYMPTOM_register_unanswered);
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
-	DL_DELETE(regs->list, reg->set);
-	DL_APPEND(regs->list, reg->set);
-	schedule(regs, reg, now_ms);
-	if (addr_is_set(&regs->conf->gateway.advertised_address) &&
-	    reg->lan.proto == IPPROTO_UDP)
-		timer_start(regs->wheel, &reg->ping, now_ms + PING_MS);
-	hold(regs, reg, flow, seconds + GRACE_S, now_ms);
+	start_timers(regs, reg, now_ms);
+	hold(regs, reg, flow->lan, flow->map, seconds + GRACE_S, now_ms);
 }
 
 /* The mapping that a Contact from the registrar names, if it is of ours */
@@ -848,4 +877,127 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 		return;
 	set->challenges = 0;
 	end_unlisted(regs, set, flow, msg, now_ms);
+}
+
+/* ---- over a restart ---- */
+
+static void copy_text(char *to, size_t cap, const char *from)
+{
+	snprintf(to, cap, "%s", from ? from : "");
+}
+
+void registration_save(const struct registration *reg,
+		       struct saved_registration *out)
+{
+	struct span aor = registration_aor(reg->set);
+
+	*out = (struct saved_registration){
+		.lan = reg->lan,
+		.registrar = registration_registrar(reg->set),
+		.contact = reg->map->in.inside,
+		.public_end = reg->map->public_end,
+		.began_ms = reg->began_ms,
+		.named_ms = reg->named_ms,
+		.waits_ms = reg->waits_ms,
+		.expires_ms = reg->expires_ms,
+		.wished_s = reg->wished_s,
+		.granted_s = reg->granted_s,
+		.request = reg->set->request,
+		.status = reg->status,
+		.challenges = (uint8_t)reg->set->challenges,
+		.asked = reg->asked,
+		.asks_rport = reg->set->asks_rport,
+	};
+	span_copy(out->aor, sizeof(out->aor), aor);
+	copy_text(out->user, sizeof(out->user), reg->user);
+	copy_text(out->transport, sizeof(out->transport), reg->transport);
+	copy_text(out->contact_text, sizeof(out->contact_text),
+		  reg->contact_inside);
+	copy_text(out->user_agent, sizeof(out->user_agent), reg->user_agent);
+}
+
+static struct registration *add_saved(struct registrations *regs,
+				      struct mapping *map,
+				      const struct saved_registration *in)
+{
+	char key[KEY_ENDS + AOR_MAX];
+	size_t len = make_key(key, &in->contact.addr, &in->registrar,
+			      span_from_str(in->aor));
+	struct registration_set *set = set_by_key(regs, key, len, true);
+	const struct contact contact = {
+		.uri = span_from_str(in->contact_text),
+		.user = span_from_str(in->user),
+		.transport = span_from_str(in->transport),
+		.agent = span_from_str(in->user_agent),
+	};
+	struct registration *reg;
+
+	if (!set)
+		return NULL;
+	reg = contact_add(regs, set, map, &contact);
+	if (!reg) {
+		set_free_if_empty(regs, set);
+		return NULL;
+	}
+	set->request = in->request;
+	set->challenges = in->challenges;
+	set->asks_rport = in->asks_rport;
+	reg->lan = in->lan;
+	reg->began_ms = in->began_ms;
+	reg->named_ms = in->named_ms;
+	reg->waits_ms = in->waits_ms;
+	reg->expires_ms = in->expires_ms;
+	reg->wished_s = in->wished_s;
+	reg->granted_s = in->granted_s;
+	reg->status = in->status;
+	reg->asked = in->asked;
+	return reg;
+}
+
+/* The mapping of the flow that its REGISTER took; the flow is made anew if the
+ * kernel has lost it, as it has over a reboot
+ */
+static struct mapping *flow_map(struct registrations *regs,
+				const struct saved_registration *in,
+				struct mapping *map, uint64_t now_ms)
+{
+	enum counter why;
+	struct flow *flow;
+
+	if (in->lan.proto != IPPROTO_UDP)
+		return map;
+	flow = flow_outbound(regs->bindings, &in->lan, now_ms, &why);
+	return flow ? flow->map : NULL;
+}
+
+bool registration_restore(struct registrations *regs,
+			  const struct saved_registration *in, uint64_t now_ms)
+{
+	struct mapping *map = mapping_find_inside(regs->bindings, &in->contact,
+						  &in->public_end.addr);
+	uint64_t end_ms =
+		in->expires_ms ? in->expires_ms : in->began_ms + TRANSACTION_MS;
+	struct mapping *way;
+	struct registration *reg;
+
+	if (!map || !endpoint_eq(&map->public_end, &in->public_end) ||
+	    !addr_eq(&in->lan.src.addr, &in->contact.addr) ||
+	    !addr_eq(&in->lan.dst.addr, &in->registrar) || end_ms <= now_ms ||
+	    end_ms > now_ms + MAX_S * 1000ull)
+		return false;
+	map->holds++; /* while its flow is looked for */
+	way = flow_map(regs, in, map, now_ms);
+	reg = way ? add_saved(regs, map, in) : NULL;
+	mapping_release(regs->bindings, map);
+	if (!reg)
+		return false;
+	if (!reg->expires_ms) {
+		schedule(regs, reg, now_ms);
+		return true;
+	}
+	start_timers(regs, reg, now_ms);
+	/* Not more than it has: the entry would be made anew */
+	hold(regs, reg, in->lan, way, (uint32_t)((end_ms - now_ms) / 1000),
+	     now_ms);
+	return true;
 }

@@ -6,6 +6,7 @@
 
 #include "sip/field.h"
 #include "state/call.h"
+#include "state/saved.h"
 
 /* Not answered by then: Timer F, Timer N (RFC 3261 17.1.2, RFC 6665 4.1.2) */
 #define TRANSACTION_S 32
@@ -39,8 +40,8 @@ static void subscription_fire(struct timer *timer, void *owner, uint64_t now_ms)
 }
 
 static struct subscription *add(struct subscriptions *subs, const char *key,
-				size_t key_len, const struct flow *flow,
-				uint64_t now_ms)
+				size_t key_len, const struct addr *remote,
+				struct mapping *map, uint64_t now_ms)
 {
 	struct subscription *sub = calloc(1, sizeof(*sub) + key_len);
 
@@ -58,9 +59,9 @@ static struct subscription *add(struct subscriptions *subs, const char *key,
 		free(sub);
 		return NULL;
 	}
-	sub->peer = peer_hold(subs->bindings, &flow->lan.src.addr,
-			      &flow->lan.dst.addr, now_ms);
-	sub->map = flow->map;
+	sub->peer =
+		peer_hold(subs->bindings, &map->in.inside.addr, remote, now_ms);
+	sub->map = map;
 	sub->map->holds++;
 	DL_APPEND(subs->list, sub);
 	return sub;
@@ -84,7 +85,8 @@ static struct subscription *get(struct subscriptions *subs,
 		DL_APPEND(subs->list, sub);
 	}
 	if (!sub && begins)
-		sub = add(subs, key, len, flow, now_ms);
+		sub = add(subs, key, len, &flow->lan.dst.addr, flow->map,
+			  now_ms);
 	return sub;
 }
 
@@ -168,4 +170,48 @@ void subscription_message(struct subscriptions *subs, const struct flow *flow,
 		on_answer(subs, sub, msg, now_ms);
 	else if (msg->method == SIP_NOTIFY && request)
 		on_notify(subs, sub, msg, now_ms);
+}
+
+/* ---- over a restart ---- */
+
+void subscription_save(const struct subscription *sub,
+		       struct saved_subscription *out)
+{
+	const struct addr *inside = &sub->map->in.inside.addr;
+	struct span id = { sub->key + sizeof(*inside),
+			   sub->key_len - sizeof(*inside) };
+
+	*out = (struct saved_subscription){
+		.inside_end = sub->map->in.inside,
+		.public_end = sub->map->public_end,
+		.due_ms = sub->timer.due_ms,
+		.granted = sub->granted,
+	};
+	if (sub->peer)
+		out->remote = sub->peer->key.remote;
+	span_copy(out->call_id, sizeof(out->call_id), id);
+}
+
+bool subscription_restore(struct subscriptions *subs,
+			  const struct saved_subscription *in, uint64_t now_ms)
+{
+	struct mapping *map =
+		mapping_find_public(subs->bindings, &in->public_end);
+	char key[CALL_KEY_MAX];
+	size_t len = call_key_of(key, &in->inside_end.addr,
+				 span_from_str(in->call_id));
+	struct subscription *sub;
+
+	if (!map || !endpoint_eq(&map->in.inside, &in->inside_end) || !len ||
+	    !addr_is_set(&in->remote) || in->due_ms <= now_ms)
+		return false;
+	HASH_FIND(hh, subs->table, key, len, sub);
+	if (sub)
+		return false;
+	sub = add(subs, key, len, &in->remote, map, now_ms);
+	if (!sub)
+		return false;
+	sub->granted = in->granted;
+	last(subs, sub, (in->due_ms - now_ms + 999) / 1000, now_ms);
+	return true;
 }

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "state/saved.h"
+
 struct undo_more {
 	uint32_t next;
 	struct undo_note note[UNDO_NOTES_MORE];
@@ -231,4 +233,64 @@ void undo_register(struct undo_memory *m, const struct undo_message *msg)
 		if (undo_is(u, SITE_GROUP_CONTACT, now->port))
 			u->registered = u == now;
 	}
+}
+
+/* ---- over a restart ---- */
+
+void undo_save(const struct undo_memory *m, struct saved_mapping *out)
+{
+	const struct undo_note *note;
+
+	out->last_id = m->last_id;
+	out->many = m->more;
+	out->undos = m->count;
+	for (unsigned int i = 0; i < m->count; i++) {
+		const struct undo *u = &m->undo[i];
+
+		out->undo[i] =
+			(struct saved_undo){ .group = u->group,
+					     .id = u->id,
+					     .port = u->port,
+					     .registered = u->registered };
+		memcpy(out->undo[i].text, u->text, u->len);
+	}
+	out->notes = 0;
+	while (out->notes < UNDO_NOTES_MORE && note_at(m, out->notes))
+		out->notes++;
+	for (unsigned int i = 0; i < out->notes; i++) {
+		struct saved_note *to = &out->note[out->notes - 1 - i];
+
+		note = note_at(m, i);
+		to->branch = note->msg.branch;
+		to->call = note->msg.call;
+		memcpy(to->id, note->id, sizeof(to->id));
+	}
+}
+
+bool undo_restore(struct undo_memory *m, const struct saved_mapping *in)
+{
+	for (unsigned int i = 0; i < in->undos; i++) {
+		const struct saved_undo *u = &in->undo[i];
+		struct undo *to = &m->undo[m->count++];
+
+		if (u->group >= SITE_GROUPS || !u->id)
+			return false;
+		*to = (struct undo){ .group = u->group,
+				     .len = (uint8_t)strlen(u->text),
+				     .port = u->port,
+				     .id = u->id,
+				     .registered = u->registered };
+		memcpy(to->text, u->text, to->len);
+	}
+	m->last_id = in->last_id;
+	if (in->many && !get_more(m))
+		return false;
+	for (unsigned int i = 0; i < in->notes; i++) {
+		const struct saved_note *n = &in->note[i];
+		struct undo_note *to = new_note(m);
+
+		to->msg = (struct undo_message){ n->branch, n->call };
+		memcpy(to->id, n->id, sizeof(to->id));
+	}
+	return true;
 }

@@ -14,7 +14,6 @@
 #define NUMBER(type, member) FIELD(UINT, struct type, member)
 #define FLAG(type, member) FIELD_FLAG(struct type, member)
 
-/* clang-format off: a table reads as one */
 static const struct field half_fields[] = {
 	NUMBER(half_image, base),
 	NUMBER(half_image, next),
@@ -80,7 +79,6 @@ const struct field stream_image_fields[] = {
 	FLAG(stream_image, sack_ok),
 	{ 0 },
 };
-/* clang-format on */
 
 /* ---- taking ---- */
 

@@ -1044,14 +1044,18 @@ static enum stream_verdict reset(struct stream *s, const struct stream_env *env,
 	return STREAM_DROP;
 }
 
-/* It answers a SYN in the place of the connection that has ended */
+/* It answers a SYN: of another connection in the place of the one that has
+ * ended, or of an end that has not heard that there was one
+ */
 static bool refuses_syn(const struct stream *s, int from,
 			const struct segment *in)
 {
-	const struct opening *syn = &s->syn[!from];
+	const struct opening *own = &s->syn[from], *syn = &s->syn[!from];
 
-	return syn->seen && !syn->used && in->flags & TH_ACK &&
-	       in->ack - (syn->isn + 1) <= syn->len;
+	/* One that answered has said where to begin: RFC 9293 3.10.7.1 */
+	if (!(in->flags & TH_ACK))
+		return syn->answer && own->seen && in->seq == own->isn + 1;
+	return syn->seen && !syn->used && in->ack - (syn->isn + 1) <= syn->len;
 }
 
 /* Who still sends has not heard of the end: RFC 9293 3.10.7.1 */

@@ -469,7 +469,6 @@ static void test_pending_keys_warn(void **state)
 {
 	static const char *const pending[] = {
 		"queue.count",
-		"state.directory",
 		"limits.rate_per_phone",
 		"limits.on_excess",
 	};

@@ -638,6 +638,9 @@ static void test_reset(void **state)
 	taken = 2;
 	/* The kernel has seen it end */
 	DROPPED(1, rst(1, 0));
+	DROPPED(0, rst(0, n));
+	/* But end 1 may never have heard that it began: it answers its SYN */
+	PASSED(0, rst(0, 0));
 }
 
 /* Its ports again, and this time nobody is there: who asks is told */

@@ -155,6 +155,10 @@ class Line:
     def out(self, data, edits=None):
         """phone sends, server receives: (Message seen there)."""
         self.phone.send(data, self.server.address)
+        return self.arrived(data, edits)
+
+    def arrived(self, data, edits=None):
+        """The server receives what the phone has sent."""
         seen, source = self.server.recv()
         self.public.setdefault(self.phone.port, source)
         assert self.public[self.phone.port] == source, (

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "daemon/store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "daemon/encode.h"
+#include "state/saved.h"
+
+/* A change of what is written that this program would read wrongly makes it
+ * another one
+ */
+#define VERSION 1
+/* Room for the bytes of one object: both directions of a connection */
+#define ROOM ((size_t)4 * IMAGE_BYTES_MAX)
+/* What nobody would have written: limits.* at their largest do not come near */
+#define FILE_MAX ((off_t)1 << 31)
+
+/* What the wall's clock is ahead of the other one */
+static int64_t clock_offset(uint64_t now_ms)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 -
+	       (int64_t)now_ms;
+}
+
+/* ---- writing ---- */
+
+/**
+ * struct writing - A file that is being written
+ * @sum:	Of all bytes so far
+ * @failed:	Some did not get there
+ */
+struct writing {
+	FILE *out;
+	const struct saved_kind *kind;
+	union saved *image;
+	struct encode encode;
+	unsigned long sum, lines;
+	bool failed;
+};
+
+static int put_bytes(const char *bytes, size_t len, void *arg)
+{
+	struct writing *w = arg;
+
+	w->sum = crc32(w->sum, (const void *)bytes, (unsigned int)len);
+	return fwrite(bytes, 1, len, w->out) == len ? 0 : -1;
+}
+
+/* Takes over @json */
+static void put_line(struct writing *w, const char *name, json_t *json)
+{
+	json_t *line = json_object();
+
+	if (!json || !line || json_object_set_new_nocheck(line, name, json) ||
+	    json_dump_callback(line, put_bytes, w, JSON_COMPACT) ||
+	    put_bytes("\n", 1, w))
+		w->failed = true;
+	json_decref(line);
+	w->lines++;
+}
+
+static void put_image(void *arg)
+{
+	struct writing *w = arg;
+
+	put_line(w, w->kind->name,
+		 encode_struct(&w->encode, w->kind->fields, w->image));
+}
+
+static void put_all(struct writing *w, const struct alg *alg, bool orderly)
+{
+	put_line(w, "sipalgd_state",
+		 json_pack("{s:i, s:b, s:s}", "version", VERSION, "orderly",
+			   orderly, "program", SIPALG_VERSION));
+	for (w->kind = saved_kinds; w->kind->name; w->kind++) {
+		if (orderly || !w->kind->only_orderly)
+			w->kind->each(alg, w->image, put_image, w);
+	}
+	put_line(w, "end",
+		 json_pack("{s:I, s:I}", "lines", (json_int_t)w->lines, "crc32",
+			   (json_int_t)w->sum));
+}
+
+static int write_file(int fd, const struct alg *alg, bool orderly,
+		      uint64_t now_ms)
+{
+	struct writing w = {
+		.out = fdopen(fd, "w"),
+		.image = malloc(sizeof(*w.image)),
+		.encode.offset_ms = clock_offset(now_ms),
+		.sum = crc32(0, NULL, 0),
+	};
+	int err = 0;
+
+	if (w.out && w.image)
+		put_all(&w, alg, orderly);
+	if (!w.out || !w.image)
+		err = -ENOMEM;
+	else if (w.failed || fflush(w.out) || fsync(fd))
+		err = errno ? -errno : -EIO;
+	free(w.image);
+	if (w.out ? fclose(w.out) : close(fd))
+		err = err ? err : -errno;
+	return err;
+}
+
+int store_write(const char *directory, const struct alg *alg, bool orderly,
+		uint64_t now_ms)
+{
+	int err, fd, dir = open(directory, O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	fd = openat(dir, STORE_FILE ".new",
+		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
+		    0600);
+	errno = fd < 0 ? errno : 0;
+	err = fd < 0 ? -errno : write_file(fd, alg, orderly, now_ms);
+	if (!err && renameat(dir, STORE_FILE ".new", dir, STORE_FILE))
+		err = -errno;
+	if (!err)
+		fsync(dir);
+	close(dir);
+	return err;
+}
+
+/* ---- reading ---- */
+
+/**
+ * struct reading - A file that is being read
+ * @orderly:	As its head says
+ */
+struct reading {
+	FILE *in;
+	char *line;
+	size_t cap;
+	struct encode encode;
+	union saved *image;
+	bool orderly;
+	const char *why;
+};
+
+static int bad(struct reading *r, const char *why)
+{
+	r->why = why;
+	return -EBADMSG;
+}
+
+/* The next line as {NAME: VALUE}; NULL at the end and for anything else */
+static json_t *get_line(struct reading *r, const char **name, json_t **value)
+{
+	ssize_t len = getline(&r->line, &r->cap, r->in);
+	json_t *json;
+	void *iter;
+
+	if (len <= 0)
+		return NULL;
+	json = json_loadb(r->line, (size_t)len, JSON_REJECT_DUPLICATES, NULL);
+	iter = json_object_iter(json);
+	if (iter) {
+		*name = json_object_iter_key(iter);
+		*value = json_object_iter_value(iter);
+		return json;
+	}
+	json_decref(json);
+	return NULL;
+}
+
+static int check_head(struct reading *r)
+{
+	const char *name;
+	json_t *value, *json = get_line(r, &name, &value);
+	int version = 0, orderly = 0, err;
+
+	err = !json || strcmp(name, "sipalgd_state") ||
+	      json_unpack(value, "{s:i, s:b}", "version", &version, "orderly",
+			  &orderly);
+	json_decref(json);
+	if (err)
+		return bad(r, "it does not begin as one");
+	if (version != VERSION)
+		return bad(r, "another version has written it");
+	r->orderly = orderly;
+	return 0;
+}
+
+/* The end is there, and sums up what is before it */
+static int check_end(struct reading *r)
+{
+	unsigned long sum = crc32(0, NULL, 0), before = sum;
+	json_int_t lines = 0, said_lines = 0, said = 0;
+	ssize_t len, last = 0;
+	json_t *json;
+	int err;
+
+	while ((len = getline(&r->line, &r->cap, r->in)) > 0) {
+		before = sum;
+		sum = crc32(sum, (const void *)r->line, (unsigned int)len);
+		lines++;
+		last = len;
+	}
+	if (!last || r->line[last - 1] != '\n')
+		return bad(r, "it is cut off");
+	json = json_loadb(r->line, (size_t)last, 0, NULL);
+	err = json_unpack(json, "{s:{s:I, s:I}}", "end", "lines", &said_lines,
+			  "crc32", &said);
+	json_decref(json);
+	if (err)
+		return bad(r, "it is cut off");
+	if (said_lines != lines - 1 || (unsigned long)said != before)
+		return bad(r, "it was altered");
+	rewind(r->in);
+	return 0;
+}
+
+static const struct saved_kind *find_kind(const char *name)
+{
+	const struct saved_kind *kind = saved_kinds;
+
+	while (kind->name && strcmp(kind->name, name))
+		kind++;
+	return kind->name ? kind : NULL;
+}
+
+static bool restore(struct reading *r, struct alg *alg, bool whole,
+		    const char *name, const json_t *value, uint64_t now_ms)
+{
+	const struct saved_kind *kind = find_kind(name);
+
+	if (!kind || (kind->only_orderly && !(whole && r->orderly)))
+		return false;
+	memset(r->image, 0, sizeof(*r->image));
+	r->encode.used = 0;
+	return !decode_struct(&r->encode, kind->fields, value, r->image) &&
+	       saved_restore(alg, kind, r->image, now_ms);
+}
+
+static void restore_all(struct reading *r, struct alg *alg, bool whole,
+			uint64_t now_ms, struct store_count *count)
+{
+	const char *name;
+	json_t *value, *json;
+
+	while ((json = get_line(r, &name, &value))) {
+		if (!strcmp(name, "end"))
+			; /* seen before */
+		else if (restore(r, alg, whole, name, value, now_ms))
+			count->restored++;
+		else
+			count->dropped++;
+		json_decref(json);
+	}
+}
+
+static int read_file(struct reading *r, struct alg *alg, bool whole, bool last,
+		     uint64_t now_ms, struct store_count *count)
+{
+	struct stat st;
+	int err;
+
+	if (fstat(fileno(r->in), &st))
+		return -errno;
+	if (!S_ISREG(st.st_mode) || st.st_size > FILE_MAX)
+		return bad(r, "it is no regular file, or too large");
+	err = check_end(r);
+	if (!err)
+		err = check_head(r);
+	r->orderly = r->orderly && !last;
+	if (!err)
+		restore_all(r, alg, whole, now_ms, count);
+	return err;
+}
+
+/* @last: it has been read once before */
+static int read_from(int dir, const char *file, struct alg *alg, bool whole,
+		     bool last, uint64_t now_ms, struct store_count *count,
+		     const char **why)
+{
+	int fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct reading r = {
+		.in = fd < 0 ? NULL : fdopen(fd, "r"),
+		.encode = { .offset_ms = clock_offset(now_ms), .cap = ROOM },
+	};
+	int err = fd < 0 ? -errno : -ENOMEM;
+
+	if (!r.in)
+		return err;
+	r.image = malloc(sizeof(*r.image));
+	r.encode.room = malloc(ROOM);
+	if (r.image && r.encode.room)
+		err = read_file(&r, alg, whole, last, now_ms, count);
+	*why = r.why;
+	free(r.line);
+	free(r.image);
+	free(r.encode.room);
+	fclose(r.in);
+	return err;
+}
+
+int store_read(const char *directory, struct alg *alg, bool whole,
+	       uint64_t now_ms, struct store_count *count, const char **why)
+{
+	int err, dir = open(directory, O_DIRECTORY | O_CLOEXEC);
+	const char *file = STORE_FILE;
+
+	*count = (struct store_count){ 0 };
+	*why = NULL;
+	if (dir < 0)
+		return -errno;
+	err = read_from(dir, file, alg, whole, false, now_ms, count, why);
+	if (err == -ENOENT) {
+		file = STORE_FILE ".old";
+		err = read_from(dir, file, alg, false, true, now_ms, count,
+				why);
+	}
+	if (err == -EBADMSG)
+		renameat(dir, file, dir, STORE_FILE ".bad");
+	else if (!err)
+		renameat(dir, file, dir, STORE_FILE ".old");
+	close(dir);
+	return err;
+}
