@@ -19,20 +19,33 @@
 /** STORE_FILE - Its name in state.directory */
 #define STORE_FILE "state"
 
+/**
+ * struct store - Where, and when it is
+ * @directory:	state.directory
+ * @now_ms:	Monotonic
+ * @offset_ms:	What the clock on the wall is ahead of that
+ */
+struct store {
+	const char *directory;
+	uint64_t now_ms;
+	int64_t offset_ms;
+};
+
 /** struct store_count - What came of reading */
 struct store_count {
 	unsigned int restored, dropped;
 };
 
+/** store_at() - There, and now by the clock on the wall */
+struct store store_at(const char *directory, uint64_t now_ms);
+
 /**
  * store_write() - Write the state file
- * @directory:	state.directory
  * @orderly:	Nothing happens after it: the program ends
  *
  * Return: 0 or -errno; the file is as it was then
  */
-int store_write(const char *directory, const struct alg *alg, bool orderly,
-		uint64_t now_ms);
+int store_write(const struct store *store, const struct alg *alg, bool orderly);
 
 /**
  * store_read() - Restore what the state file says, and move it to "state.old"
@@ -45,7 +58,7 @@ int store_write(const char *directory, const struct alg *alg, bool orderly,
  *
  * Return: 0; -ENOENT; -EBADMSG if it was set aside ("state.bad"); -errno
  */
-int store_read(const char *directory, struct alg *alg, bool whole,
-	       uint64_t now_ms, struct store_count *count, const char **why);
+int store_read(const struct store *store, struct alg *alg, bool whole,
+	       struct store_count *count, const char **why);
 
 #endif

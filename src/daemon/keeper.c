@@ -46,12 +46,13 @@ static void say_failed(struct daemon *d, int err)
 
 static void write_in_child(struct daemon *d)
 {
+	struct store store = store_at(d->conf->state.directory, d->now_ms);
 	int err;
 
 	/* Or a queue would outlive the program that serves it */
 	for (unsigned int i = 0; i < d->queue_count; i++)
 		close(queue_fd(&d->queues[i]));
-	err = store_write(d->conf->state.directory, d->alg, false, d->now_ms);
+	err = store_write(&store, d->alg, false);
 	_exit(err ? -err & 0x7f : 0);
 }
 
@@ -112,8 +113,9 @@ void keeper_tick(struct daemon *d)
 void keeper_restore(struct daemon *d, bool whole)
 {
 	const char *directory = d->conf->state.directory, *why;
+	struct store store = store_at(directory, d->now_ms);
 	struct store_count count;
-	int err = store_read(directory, d->alg, whole, d->now_ms, &count, &why);
+	int err = store_read(&store, d->alg, whole, &count, &why);
 
 	if (!err && (count.restored || count.dropped))
 		log_notice("state: %u objects taken up, %u of no use any more",
@@ -131,10 +133,11 @@ void keeper_restore(struct daemon *d, bool whole)
 
 int keeper_finish(struct daemon *d)
 {
+	struct store store = store_at(d->conf->state.directory, d->now_ms);
 	int err;
 
 	end_child(d);
-	err = store_write(d->conf->state.directory, d->alg, true, d->now_ms);
+	err = store_write(&store, d->alg, true);
 	say_failed(d, -err);
 	return err;
 }

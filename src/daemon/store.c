@@ -23,14 +23,17 @@
 /* What nobody would have written: limits.* at their largest do not come near */
 #define FILE_MAX ((off_t)1 << 31)
 
-/* What the wall's clock is ahead of the other one */
-static int64_t clock_offset(uint64_t now_ms)
+struct store store_at(const char *directory, uint64_t now_ms)
 {
 	struct timespec ts;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 -
-	       (int64_t)now_ms;
+	return (struct store){
+		.directory = directory,
+		.now_ms = now_ms,
+		.offset_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 -
+			     (int64_t)now_ms,
+	};
 }
 
 /* ---- writing ---- */
@@ -92,13 +95,13 @@ static void put_all(struct writing *w, const struct alg *alg, bool orderly)
 			   (json_int_t)w->sum));
 }
 
-static int write_file(int fd, const struct alg *alg, bool orderly,
-		      uint64_t now_ms)
+static int write_file(int fd, const struct store *store, const struct alg *alg,
+		      bool orderly)
 {
 	struct writing w = {
 		.out = fdopen(fd, "w"),
 		.image = malloc(sizeof(*w.image)),
-		.encode.offset_ms = clock_offset(now_ms),
+		.encode.offset_ms = store->offset_ms,
 		.sum = crc32(0, NULL, 0),
 	};
 	int err = 0;
@@ -115,10 +118,9 @@ static int write_file(int fd, const struct alg *alg, bool orderly,
 	return err;
 }
 
-int store_write(const char *directory, const struct alg *alg, bool orderly,
-		uint64_t now_ms)
+int store_write(const struct store *store, const struct alg *alg, bool orderly)
 {
-	int err, fd, dir = open(directory, O_DIRECTORY | O_CLOEXEC);
+	int err, fd, dir = open(store->directory, O_DIRECTORY | O_CLOEXEC);
 
 	if (dir < 0)
 		return -errno;
@@ -126,7 +128,7 @@ int store_write(const char *directory, const struct alg *alg, bool orderly,
 		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
 		    0600);
 	errno = fd < 0 ? errno : 0;
-	err = fd < 0 ? -errno : write_file(fd, alg, orderly, now_ms);
+	err = fd < 0 ? -errno : write_file(fd, store, alg, orderly);
 	if (!err && renameat(dir, STORE_FILE ".new", dir, STORE_FILE))
 		err = -errno;
 	if (!err)
@@ -140,6 +142,7 @@ int store_write(const char *directory, const struct alg *alg, bool orderly,
 /**
  * struct reading - A file that is being read
  * @orderly:	As its head says
+ * @lines:	Objects in it
  */
 struct reading {
 	FILE *in;
@@ -148,6 +151,7 @@ struct reading {
 	struct encode encode;
 	union saved *image;
 	bool orderly;
+	unsigned long lines;
 	const char *why;
 };
 
@@ -157,7 +161,7 @@ static int bad(struct reading *r, const char *why)
 	return -EBADMSG;
 }
 
-/* The next line as {NAME: VALUE}; NULL at the end and for anything else */
+/* The next line as {NAME: VALUE}; NULL if it is anything else */
 static json_t *get_line(struct reading *r, const char **name, json_t **value)
 {
 	ssize_t len = getline(&r->line, &r->cap, r->in);
@@ -216,11 +220,12 @@ static int check_end(struct reading *r)
 	err = json_unpack(json, "{s:{s:I, s:I}}", "end", "lines", &said_lines,
 			  "crc32", &said);
 	json_decref(json);
-	if (err)
+	if (err || lines < 2)
 		return bad(r, "it is cut off");
 	if (said_lines != lines - 1 || (unsigned long)said != before)
 		return bad(r, "it was altered");
 	rewind(r->in);
+	r->lines = (unsigned long)lines - 2;
 	return 0;
 }
 
@@ -249,13 +254,12 @@ static bool restore(struct reading *r, struct alg *alg, bool whole,
 static void restore_all(struct reading *r, struct alg *alg, bool whole,
 			uint64_t now_ms, struct store_count *count)
 {
-	const char *name;
+	const char *name = NULL;
 	json_t *value, *json;
 
-	while ((json = get_line(r, &name, &value))) {
-		if (!strcmp(name, "end"))
-			; /* seen before */
-		else if (restore(r, alg, whole, name, value, now_ms))
+	for (unsigned long i = 0; i < r->lines; i++) {
+		json = get_line(r, &name, &value);
+		if (json && restore(r, alg, whole, name, value, now_ms))
 			count->restored++;
 		else
 			count->dropped++;
@@ -283,14 +287,14 @@ static int read_file(struct reading *r, struct alg *alg, bool whole, bool last,
 }
 
 /* @last: it has been read once before */
-static int read_from(int dir, const char *file, struct alg *alg, bool whole,
-		     bool last, uint64_t now_ms, struct store_count *count,
-		     const char **why)
+static int read_from(int dir, const char *file, const struct store *store,
+		     struct alg *alg, bool whole, bool last,
+		     struct store_count *count, const char **why)
 {
 	int fd = openat(dir, file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	struct reading r = {
 		.in = fd < 0 ? NULL : fdopen(fd, "r"),
-		.encode = { .offset_ms = clock_offset(now_ms), .cap = ROOM },
+		.encode = { .offset_ms = store->offset_ms, .cap = ROOM },
 	};
 	int err = fd < 0 ? -errno : -ENOMEM;
 
@@ -299,7 +303,7 @@ static int read_from(int dir, const char *file, struct alg *alg, bool whole,
 	r.image = malloc(sizeof(*r.image));
 	r.encode.room = malloc(ROOM);
 	if (r.image && r.encode.room)
-		err = read_file(&r, alg, whole, last, now_ms, count);
+		err = read_file(&r, alg, whole, last, store->now_ms, count);
 	*why = r.why;
 	free(r.line);
 	free(r.image);
@@ -308,21 +312,20 @@ static int read_from(int dir, const char *file, struct alg *alg, bool whole,
 	return err;
 }
 
-int store_read(const char *directory, struct alg *alg, bool whole,
-	       uint64_t now_ms, struct store_count *count, const char **why)
+int store_read(const struct store *store, struct alg *alg, bool whole,
+	       struct store_count *count, const char **why)
 {
-	int err, dir = open(directory, O_DIRECTORY | O_CLOEXEC);
+	int err, dir = open(store->directory, O_DIRECTORY | O_CLOEXEC);
 	const char *file = STORE_FILE;
 
 	*count = (struct store_count){ 0 };
 	*why = NULL;
 	if (dir < 0)
 		return -errno;
-	err = read_from(dir, file, alg, whole, false, now_ms, count, why);
+	err = read_from(dir, file, store, alg, whole, false, count, why);
 	if (err == -ENOENT) {
 		file = STORE_FILE ".old";
-		err = read_from(dir, file, alg, false, true, now_ms, count,
-				why);
+		err = read_from(dir, file, store, alg, false, true, count, why);
 	}
 	if (err == -EBADMSG)
 		renameat(dir, file, dir, STORE_FILE ".bad");
