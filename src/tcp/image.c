@@ -197,6 +197,25 @@ static int fill(struct buffer *b, struct span bytes, struct tcp_memory *memory)
 	return err;
 }
 
+/* How it was cut is not known: in segments, or larger pieces if there is no
+ * room for so many
+ */
+static void restore_flight(struct flight *f, struct range way, uint32_t mss)
+{
+	uint32_t step = (way.end - way.first) / FLIGHT_NEW + 1;
+
+	if (step < mss)
+		step = mss;
+	while (way.first != way.end) {
+		struct range piece = { way.first, way.end };
+
+		if (piece.end - piece.first > step)
+			piece.end = piece.first + step;
+		flight_add(f, piece);
+		way.first = piece.end;
+	}
+}
+
 static int restore_sender(struct sender *out, const struct half_image *h,
 			  struct tcp_memory *memory)
 {
@@ -212,10 +231,8 @@ static int restore_sender(struct sender *out, const struct half_image *h,
 	out->full_mss = h->full_mss > out->mss ? h->full_mss : out->mss;
 	out->wscale = h->wscale;
 	out->recover = h->una - 1;
-	/* One piece, to be cut where it must be sent again */
 	way.first = seq_max(way.first, h->una);
-	if (way.first != way.end)
-		flight_add(&out->flight, way);
+	restore_flight(&out->flight, way, out->mss);
 	return fill(&out->buf, h->queued, memory);
 }
 
