@@ -227,7 +227,7 @@ def test_media_from_elsewhere_unseen(net, daemon, call, media_outside):
     assert listening(net)
     send_for(7, other, told, theirs.rtp.address, mine)
     mine.rtp.nothing()
-    assert not listening(net)
+    wait_for(lambda: not listening(net))
     text = shown(daemon, "media_elsewhere", "calls")
     assert text == (f"media comes from {MEDIA2}:9000 to {PUBLIC}:{told[1]}, "
                     f"announced was {MEDIA}:8000; not let in (media.source)")
