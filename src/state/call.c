@@ -1199,6 +1199,7 @@ static bool streams_restore(struct calls *calls, struct call *call,
 						       &from->public_rtp);
 		if (!call->stream[i])
 			return false;
+		call->stream[i]->carried |= call->carried;
 	}
 	return true;
 }

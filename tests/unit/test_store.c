@@ -149,6 +149,20 @@ static void test_everything_goes_on(void **state)
 			 0);
 }
 
+/* media.source goes on for a running call */
+static void test_guests_are_let_in(void **state)
+{
+	struct stage *st = *state;
+
+	st->conf.media.source = CONF_SOURCE_ANY;
+	busy(st);
+	hand_over(st);
+	stage_send(st, "198.51.100.77:7000", PUBLIC_ADDR ":16384", "rtp");
+	assert_int_equal(st->d.reason, COUNTER_media_admitted);
+	assert_int_equal(
+		talk_port(st, PHONE_ADDR ":4000", "198.51.100.77:7000"), 16384);
+}
+
 /* Entries that are as they should be are not made anew */
 static void test_nothing_is_made_again(void **state)
 {
@@ -336,6 +350,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(test_everything_goes_on),
+		TEST(test_guests_are_let_in),
 		TEST(test_nothing_is_made_again),
 		TEST(test_an_empty_kernel),
 		TEST(test_the_kernel_knows_better),
