@@ -8,8 +8,9 @@
 #include "base/fields.h"
 #include "tcp/stream.h"
 
-/** IMAGE_BYTES_MAX - Most bytes of one direction that wait, on either side */
-#define IMAGE_BYTES_MAX (2 * RECEIVER_CAP)
+/** IMAGE_BYTES_MAX - Most bytes of one direction that wait, on either side:
+ * what a sender queues before it refuses, and what comes of the last message */
+#define IMAGE_BYTES_MAX (4 * RECEIVER_CAP)
 
 /**
  * struct half_image - What counts of a struct half
