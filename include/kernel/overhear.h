@@ -5,26 +5,36 @@
 #include "state/nat.h"
 
 /**
- * struct overhear - A packet socket that is open while a call is silent
- * @fd:		-1: it is not
- * @ticks:	It may still be open so long
+ * struct overhear - A packet socket that listens while a call is silent
+ * @fd:		-1: there is none
+ * @kept:	It was handed to us, and there is no way to another
+ * @listens:	It does so now
+ * @ticks:	It may still do so long
  */
 struct overhear {
 	int fd;
+	bool kept, listens;
 	unsigned int ticks;
 	struct nat_line line;
 };
 
+/** OVERHEAR_NAME - A supervisor's name for such a socket */
+#define OVERHEAR_NAME "packets"
+
+/** overhear_keep() - Use this socket (AF_PACKET, SOCK_DGRAM, not bound), the
+ * caller's no more; -1: none, then one is opened when it is needed */
+void overhear_keep(struct overhear *o, int fd);
+
 /** overhear_begin() - As in struct nat_ops. -EPERM without CAP_NET_RAW */
 int overhear_begin(struct overhear *o, const struct nat_line *line);
 
-/** overhear_end() - As in struct nat_ops; closes the socket */
+/** overhear_end() - As in struct nat_ops */
 void overhear_end(struct overhear *o, struct nat_overheard *heard);
 
 /** overhear_tick() - Called about every second: it ends by itself */
 void overhear_tick(struct overhear *o);
 
-/** overhear_close() - Also of one that is not open */
+/** overhear_close() - Also where there is none */
 void overhear_close(struct overhear *o);
 
 #endif

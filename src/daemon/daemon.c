@@ -365,6 +365,7 @@ static int open_kernel(struct daemon *d)
 		log_error("%s: %s", what, strerror(-err));
 		return err;
 	}
+	overhear_keep(&d->kernel.overhear, supervisor_take(OVERHEAR_NAME));
 	err = watch(d, netlink_fd(&d->kernel.conntrack.events));
 	if (!err)
 		err = watch(d, netlink_fd(&d->kernel.route.events));

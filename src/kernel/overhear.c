@@ -7,8 +7,12 @@
  * socket looks on for some seconds, beside the way of the packets, whether
  * there is media of that end after all, with another address than was
  * announced. A filter in the kernel passes only that, and only the headers: of
- * an ordinary packet nothing is copied, and while no call is silent there is no
- * socket.
+ * an ordinary packet nothing is copied, and while no call is silent nothing
+ * listens.
+ *
+ * Under systemd the daemon may not open packet sockets, by which one could send
+ * anything to anybody: it is handed one. Between two calls that is bound to a
+ * protocol that nobody speaks.
  *
  * Packets are seen as they come in, before NAT: those of the inside host with
  * its own address, those from outside with the public one.
@@ -32,6 +36,8 @@
 /* Of received headers, for a second or two of voice */
 #define BUFFER_LEN (64 * 1024)
 #define INSNS_MAX 96
+/* IEEE 802 local experimental: no IP, so no packet costs anything */
+#define NOBODYS ETH_P_802_EX1
 
 /* Where things stand in a packet without options (nobody sends media with any)
  */
@@ -133,40 +139,36 @@ static void write_program(struct program *p, const struct nat_line *line)
 
 /* ---- the socket ---- */
 
+static int bind_to(int fd, uint16_t protocol)
+{
+	const struct sockaddr_ll all = { .sll_family = AF_PACKET,
+					 .sll_protocol = htons(protocol) };
+
+	return bind(fd, (const struct sockaddr *)&all, sizeof(all)) ? -errno
+								    : 0;
+}
+
 /* Bound last: until then it gets nothing, and nothing passes unfiltered */
-static int open_socket(int fd, const struct nat_line *line)
+static int prepare(int fd, const struct nat_line *line)
 {
 	struct program p = { .count = 0 };
 	struct sock_fprog filter = { .filter = p.insn };
-	struct sockaddr_ll all = { .sll_family = AF_PACKET };
 	int size = BUFFER_LEN;
 
 	write_program(&p, line);
 	filter.len = p.count;
-	all.sll_protocol =
-		htons(addr_is_v4(&line->inside.addr) ? ETH_P_IP : ETH_P_IPV6);
 	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter,
 		       sizeof(filter)) ||
-	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)) ||
-	    bind(fd, (struct sockaddr *)&all, sizeof(all)))
+	    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)))
 		return -errno;
-	return 0;
+	return bind_to(fd,
+		       addr_is_v4(&line->inside.addr) ? ETH_P_IP : ETH_P_IPV6);
 }
 
-int overhear_begin(struct overhear *o, const struct nat_line *line)
+void overhear_keep(struct overhear *o, int fd)
 {
-	int err;
-
-	overhear_close(o);
-	o->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (o->fd < 0)
-		return -errno;
-	o->line = *line;
-	o->ticks = TICKS_MAX;
-	err = open_socket(o->fd, line);
-	if (err)
-		overhear_close(o);
-	return err;
+	o->fd = fd;
+	o->kept = fd >= 0;
 }
 
 void overhear_close(struct overhear *o)
@@ -174,12 +176,45 @@ void overhear_close(struct overhear *o)
 	if (o->fd >= 0)
 		close(o->fd);
 	o->fd = -1;
+	o->listens = false;
+}
+
+/* Nothing is heard any more, nor what is still in the socket */
+static void stop(struct overhear *o)
+{
+	uint8_t head[HEAD_LEN];
+
+	o->listens = false;
+	if (!o->kept || bind_to(o->fd, NOBODYS))
+		overhear_close(o);
+	while (o->fd >= 0 && recv(o->fd, head, sizeof(head), MSG_DONTWAIT) >= 0)
+		;
+}
+
+int overhear_begin(struct overhear *o, const struct nat_line *line)
+{
+	int err;
+
+	if (o->listens)
+		stop(o);
+	if (o->fd < 0)
+		o->fd = socket(AF_PACKET,
+			       SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (o->fd < 0)
+		return -errno;
+	o->line = *line;
+	o->ticks = TICKS_MAX;
+	err = prepare(o->fd, line);
+	o->listens = !err;
+	if (err)
+		stop(o);
+	return err;
 }
 
 void overhear_tick(struct overhear *o)
 {
-	if (o->fd >= 0 && !--o->ticks)
-		overhear_close(o);
+	if (o->listens && !--o->ticks)
+		stop(o);
 }
 
 /* ---- what it has got ---- */
@@ -213,7 +248,8 @@ void overhear_end(struct overhear *o, struct nat_overheard *heard)
 	uint8_t head[HEAD_LEN] = { 0 };
 
 	*heard = (struct nat_overheard){ .out = 0 };
-	while (o->fd >= 0 && recv(o->fd, head, sizeof(head), 0) > at->ports) {
+	while (o->listens &&
+	       recv(o->fd, head, sizeof(head), MSG_DONTWAIT) > at->ports) {
 		struct endpoint src = read_end(o, head, at->src, at->ports);
 		struct endpoint dst =
 			read_end(o, head, at->dst, (uint8_t)(at->ports + 2));
@@ -225,5 +261,6 @@ void overhear_end(struct overhear *o, struct nat_overheard *heard)
 		else if (endpoint_eq(&dst, &o->line.public_end))
 			note(&heard->from, &heard->in, &src);
 	}
-	overhear_close(o);
+	if (o->listens)
+		stop(o);
 }

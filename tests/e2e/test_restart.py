@@ -3,12 +3,13 @@
 
 import json
 import os
+import socket
 import time
 
 import pytest
 
 from lib import sip
-from lib.agents import media_flows
+from lib.agents import Line, media_flows, rtp
 from lib.call import Call, announced, call_out
 from lib.gateway import ALICE, MEDIA
 from lib.sip import sdp
@@ -122,7 +123,6 @@ def test_a_call_nobody_wrote_down_keeps_its_ports(daemon, line, media_inside,
 @hows
 def test_a_mapping_keeps_port_and_texts(daemon, net, phone, server, how):
     """Also an idle one, and what stood there comes back to the letter."""
-    from lib.agents import Line
     line = Line(phone(port=5070), server())
     line.register()
     if how == "kill":
@@ -257,3 +257,45 @@ def test_a_killed_one_leaves_its_queue(daemon, line):
     daemon.start()
     line.arrived(register)
     line.register()
+
+
+def test_a_packet_socket_that_was_handed_over(daemon, net, line,
+                                              media_inside, media_outside):
+    """It listens with that, and opens none itself."""
+
+    def protocols():
+        rows = net.gw.read("packet").splitlines()[1:]
+        return [row.split()[3] for row in rows][others:]
+
+    def speak():
+        """Until the other media was found; what was listened to."""
+        end, number, heard = time.monotonic() + 20, 0, set()
+        while "media_elsewhere" not in [
+                symptom["code"]
+                for symptom in daemon.ctl("calls")[0]["symptoms"]]:
+            assert time.monotonic() < end, "it was not found"
+            for _ in range(25):
+                number += 1
+                elsewhere.rtp.send(rtp(number), told)
+                mine.rtp.send(rtp(number), theirs.rtp.address)
+                time.sleep(0.02)
+            heard |= set(protocols())
+        return heard
+
+    others = 0
+    others = len(protocols())
+    sock = net.gw.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
+    daemon.hand_over()
+    daemon.store["packets"] = sock.detach()
+    daemon.start()
+    assert protocols() == ["0000"]
+    line.register()
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    elsewhere = media_outside(MEDIA, 8002)
+    for _ in range(2):
+        call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+        told = announced(call.invite_seen)[:2]
+        assert "0800" in speak()
+        # Between two calls it hears nobody
+        assert protocols() == ["88b5"]
+        call.from_phone("BYE")

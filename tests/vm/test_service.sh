@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # packages: systemd systemd-sysv dbus iproute2 iptables procps python3-minimal
-# programs: sipalgd sipalgctl
+# programs: sipalgd sipalgctl sipalgd-packets
 # files: systemd/sipalgd.service systemd/sipalgd-rules systemd/sipalgd.sysusers systemd/sipalgd.sysctl
 # init: systemd
 #
@@ -28,10 +28,11 @@ mkdir -p /usr/local/lib/sysctl.d
 install -m 644 sipalgd.sysctl /usr/local/lib/sysctl.d/60-sipalgd.conf
 install -m 644 sipalgd.sysusers /usr/lib/sysusers.d/sipalgd.conf
 ln -s /vm/bin/sipalgd /usr/sbin/sipalgd
+ln -s /vm/bin/sipalgd-packets /usr/libexec/sipalgd/sipalgd-packets
 ln -s /vm/bin/sipalgctl /usr/sbin/sipalgctl
 # Where this tree would install to
 sed -e 's#=\([-+]*\)/[^ ]*/sbin/sipalgd#=\1/usr/sbin/sipalgd#' \
-	-e 's#=\([-+]*\)/[^ ]*/sipalgd-rules#=\1/usr/libexec/sipalgd/sipalgd-rules#' \
+	-e 's#=\([-+]*\)/[^ ]*/\(sipalgd-[a-z]*\)#=\1/usr/libexec/sipalgd/\2#' \
 	sipalgd.service >/etc/systemd/system/sipalgd.service
 sed -i 's#/[^ ]*/sbin/sipalgd}#/usr/sbin/sipalgd}#
 	s#/[^ ]*/sipalgd.conf}#/etc/sipalgd/sipalgd.conf}#' \
@@ -130,6 +131,10 @@ talk 2 true
 	fail "running: $sent sent, $arrived arrived, $private private"
 journalctl -u sipalgd --no-pager | grep -e 'not for us to read' -e 'Failed' &&
 	fail "see above"
+# The queue, and a packet socket that it could not open itself
+[ "$(systemctl show -P NFileDescriptorStore sipalgd)" = 2 ] ||
+	fail "what is kept: $(systemctl show -P NFileDescriptorStore sipalgd)"
+ss -0np | grep -q "pid=$(systemctl show -P MainPID sipalgd)," || fail "no packet socket: $(ss -0np)"
 
 # ---- restarted: not a message is lost, and none passes unread ----
 
