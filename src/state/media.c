@@ -589,10 +589,11 @@ enum media_sign pinhole_keep(struct media *m, struct pinhole *list)
 
 void media_free(struct media *m)
 {
+	struct media_orphan *o, *next;
 	struct port_pool *pool;
 
-	while (m->orphans)
-		orphan_free(m, m->orphans);
+	HASH_ITER (by_inside, m->orphans, o, next)
+		orphan_free(m, o);
 	while ((pool = m->pools)) {
 		m->pools = pool->link;
 		free(pool);

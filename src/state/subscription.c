@@ -177,9 +177,8 @@ void subscription_message(struct subscriptions *subs, const struct flow *flow,
 void subscription_save(const struct subscription *sub,
 		       struct saved_subscription *out)
 {
-	const struct addr *inside = &sub->map->in.inside.addr;
-	struct span id = { sub->key + sizeof(*inside),
-			   sub->key_len - sizeof(*inside) };
+	struct span id = { sub->key + sizeof(struct addr),
+			   sub->key_len - sizeof(struct addr) };
 
 	*out = (struct saved_subscription){
 		.inside_end = sub->map->in.inside,
