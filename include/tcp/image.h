@@ -21,6 +21,7 @@
  *
  * @held:	From receiver.base up to receiver.next
  * @queued:	From sender.first up to sender.end
+ * @due_ms:	When it would have been repeated
  */
 struct half_image {
 	uint32_t base, next, in_fin;
@@ -33,6 +34,7 @@ struct half_image {
 	uint32_t seen, at, ack, ts_val;
 	uint16_t window;
 	uint32_t skip;
+	uint64_t due_ms;
 	struct span held, queued;
 };
 

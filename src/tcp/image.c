@@ -48,6 +48,7 @@ static const struct field half_fields[] = {
 	NUMBER(half_image, ts_val),
 	NUMBER(half_image, window),
 	NUMBER(half_image, skip),
+	FIELD(TIME, struct half_image, due_ms),
 	FIELD_SPAN(struct half_image, held, IMAGE_BYTES_MAX),
 	FIELD_SPAN(struct half_image, queued, IMAGE_BYTES_MAX),
 	{ 0 },
@@ -121,6 +122,7 @@ static struct half_image take_half(const struct half *h)
 		.ts_val = h->ts_val,
 		.window = h->window,
 		.skip = (uint32_t)h->skip,
+		.due_ms = out->due_ms,
 		.held = { held ? in->buf.ptr : NULL, held },
 		.queued = { queued ? out->buf.ptr + out->head : NULL, queued },
 	};
@@ -236,6 +238,15 @@ static int restore_sender(struct sender *out, const struct half_image *h,
 	return fill(&out->buf, h->queued, memory);
 }
 
+/* Not later than it would have been: programs may come and go */
+static void restart(struct sender *out, const struct half_image *from,
+		    uint64_t now_ms)
+{
+	sender_restart(out, now_ms);
+	if (out->due_ms && from->due_ms && from->due_ms < out->due_ms)
+		out->due_ms = from->due_ms;
+}
+
 static int restore_half(struct half *h, const struct half_image *from,
 			struct tcp_memory *memory)
 {
@@ -315,7 +326,7 @@ int stream_image_restore(struct stream *s, const struct stream_image *image,
 			err = restore_half(&s->half[i], &image->half[i],
 					   memory);
 		if (!err && s->changed && s->half[i].reading)
-			sender_restart(&s->half[i].out, now_ms);
+			restart(&s->half[i].out, &image->half[i], now_ms);
 	}
 	if (err) {
 		stream_free(s, memory);
