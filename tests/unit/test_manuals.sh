@@ -5,5 +5,8 @@
 command -v mandoc >/dev/null || { echo "SKIP: needs mandoc"; exit 77; }
 [ -d "$SIPALG_SOURCE_DIR/docs/man" ] || exit 1
 for page in "$SIPALG_SOURCE_DIR"/docs/man/*.[58]; do
-	mandoc -T lint -W warning "$page" || exit 1
+	# Which manuals are installed here says nothing of ours
+	said=$(mandoc -T lint "$page" 2>&1 |
+		grep -v -e 'outdated mandoc.db' -e 'referenced manual not found')
+	[ -z "$said" ] || { echo "$said"; exit 1; }
 done
