@@ -26,6 +26,7 @@
  * @doctor_base, @doctor_base_ms, @refused_base: Before what doctor looks at:
  *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
+ * @line_ms:	When next to look what changes of addresses and routes mean
  * @hand_over:	It stops for a successor, which goes on with the queues
  */
 struct daemon {
@@ -43,6 +44,7 @@ struct daemon {
 	uint64_t doctor_base_ms;
 	unsigned long refused_base;
 	int64_t started_at_s;
+	uint64_t line_ms;
 	struct httpd *metrics;
 	enum conf_mode file_mode;
 	struct keeper keeper;

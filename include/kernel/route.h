@@ -9,6 +9,9 @@
 #include "kernel/netif.h"
 #include "kernel/netlink.h"
 
+/** ROUTE_GONE - Addresses that are remembered after they have gone */
+#define ROUTE_GONE 32
+
 /** struct route_addr - An address of the gateway */
 struct route_addr {
 	uint32_t ifindex;
@@ -23,7 +26,9 @@ struct route_addr {
  * @events:	Tells that addresses or routes changed
  * @addrs:	All addresses of this host
  * @inside:	Networks of the LAN interfaces, and those routed through them
+ * @gone, @gone_count: Addresses that were the gateway's, going round
  * @stale:	They changed since they were read
+ * @changed:	The same since route_has_changed() was asked
  */
 struct route {
 	struct netlink ask, events;
@@ -31,7 +36,9 @@ struct route {
 	unsigned int addr_count, addr_room, inside_count, inside_room;
 	struct route_addr *addrs;
 	struct network *inside;
-	bool stale;
+	struct addr gone[ROUTE_GONE];
+	unsigned int gone_count;
+	bool stale, changed;
 };
 
 /** route_open() - 0 or -errno */
@@ -67,5 +74,14 @@ bool route_is_inside(const struct route *route, const struct addr *a);
  */
 int route_source(struct route *route, const struct addr *inside,
 		 const struct addr *remote, struct addr *source);
+
+/** route_has_changed() - Addresses, routes or links have, since the last time
+ * it was asked */
+bool route_has_changed(struct route *route);
+
+/** route_has_moved() - As in struct nat_ops */
+bool route_has_moved(struct route *route, const struct addr *inside,
+		     const struct addr *remote, const struct addr *public_addr,
+		     bool ours);
 
 #endif

@@ -109,6 +109,16 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
  */
 void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms);
 
+/**
+ * alg_line_changed() - Addresses or routes of the gateway have changed
+ *
+ * What leaves no more as it did is taken out of the kernel at once: phones are
+ * found by their new address as soon as they say something.
+ *
+ * Return: flows and connections that were
+ */
+unsigned int alg_line_changed(struct alg *alg, uint64_t now_ms);
+
 /** alg_gone() - The kernel has dropped an entry */
 void alg_gone(struct alg *alg, const struct tuple *lan);
 

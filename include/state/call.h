@@ -254,6 +254,12 @@ void call_describe(struct calls *calls, struct call *call,
 void call_progress(struct calls *calls, struct call *call,
 		   const struct message *msg, bool outbound, uint64_t now_ms);
 
+/** calls_move() - Addresses or routes have changed: media that leaves no more
+ * as it was announced is no longer held open. The next offer says how it goes
+ * on
+ */
+void calls_move(struct calls *calls);
+
 struct saved_call;
 
 /** call_save() - Write down one that has not ended */

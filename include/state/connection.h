@@ -181,6 +181,14 @@ void connections_run(struct connections *all, uint64_t now_ms);
 /** connections_wait_ms() - Until then nothing happens by itself; -1: ever */
 int connections_wait_ms(const struct connections *all, uint64_t now_ms);
 
+/**
+ * connections_move() - Addresses or routes have changed: those that cannot go
+ * on are ended, for their hosts to begin anew
+ *
+ * Return: how many
+ */
+unsigned int connections_move(struct connections *all, uint64_t now_ms);
+
 struct saved_connection;
 
 /** connection_save() - Write it down; false if nobody needs to know of it:

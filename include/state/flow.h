@@ -21,6 +21,7 @@ struct bindings;
  * @sure_until_ms: Until then the kernel has it for certain
  * @touched_ms:	When its last packet was, to a second
  * @fixed:	Its timeout is fixed: packets do not prolong it
+ * @ours:	The kernel's entry was made by us
  * @peer:	Of a TCP connection: the inside host has said something to it
  */
 struct flow {
@@ -30,7 +31,7 @@ struct flow {
 	struct tuple wan;
 	struct mapping *map;
 	uint64_t sure_until_ms, touched_ms;
-	bool fixed;
+	bool fixed, ours;
 	struct peer *peer;
 	struct flow *prev, *next;
 };
@@ -111,6 +112,10 @@ void flow_end(struct bindings *b, const struct tuple *lan);
 
 /** flow_gone() - The kernel dropped an entry: ask before using it again */
 void flow_gone(struct bindings *b, const struct tuple *lan);
+
+/** flows_move() - Addresses or routes have changed: entries by which packets
+ * leave no more are removed, and forgotten. Return: how many */
+unsigned int flows_move(struct bindings *b);
 
 /** flows_doubt() - The same for all of them: what went was not told */
 void flows_doubt(struct bindings *b);

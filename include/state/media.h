@@ -231,6 +231,10 @@ void pinhole_want(struct media *m, struct pinhole **list,
 		  const struct endpoint *public_end,
 		  const struct endpoint *remote, bool rtcp);
 
+/** pinhole_want_unmoved() - Want those again by which packets still leave.
+ * Return: false if some have moved */
+bool pinhole_want_unmoved(const struct media *m, struct pinhole *list);
+
 /** pinhole_sweep() - Take away those not wanted since pinhole_begin() */
 void pinhole_begin(struct pinhole *list);
 void pinhole_sweep(struct media *m, struct pinhole **list);

@@ -87,6 +87,11 @@ struct nat_overheard {
  *		that was changed is carried to its end
  * @route:	The address that packets from @inside to @remote leave with;
  *		-ENETUNREACH if they do not leave by a WAN interface
+ * @has_moved:	Packets from @inside to @remote left as @public_addr, and do so
+ *		no more: that is not the gateway's any longer, or they leave by
+ *		another interface. Not while they do not leave at all: the line
+ *		may come back as it was. @ours: that address was our choice;
+ *		else one that never was the gateway's is another NAT rule's
  * @is_inside:	@a is a host whose addresses we translate
  * @is_own:	@a is the gateway's
  * @is_bound:	A program on the gateway itself uses that address and port, by
@@ -116,6 +121,9 @@ struct nat_ops {
 	int (*send)(void *ctx, const void *packet, size_t len);
 	int (*route)(void *ctx, const struct addr *inside,
 		     const struct addr *remote, struct addr *public_addr);
+	bool (*has_moved)(void *ctx, const struct addr *inside,
+			  const struct addr *remote,
+			  const struct addr *public_addr, bool ours);
 	bool (*is_inside)(void *ctx, const struct addr *a);
 	bool (*is_own)(void *ctx, const struct addr *a);
 	bool (*is_bound)(void *ctx, const struct endpoint *end);
@@ -151,6 +159,15 @@ static inline int nat_create(const struct nat *nat,
 static inline int nat_remove(const struct nat *nat, const struct tuple *lan)
 {
 	return nat->dry ? 0 : nat->ops->remove(nat->ctx, lan);
+}
+
+static inline bool nat_has_moved(const struct nat *nat,
+				 const struct endpoint *inside,
+				 const struct endpoint *remote,
+				 const struct addr *public_addr, bool ours)
+{
+	return nat->ops->has_moved(nat->ctx, &inside->addr, &remote->addr,
+				   public_addr, ours);
 }
 
 static inline int nat_set_mark(const struct nat *nat, const struct tuple *lan,

@@ -134,6 +134,10 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 			 const struct message *msg, const struct addr *shown,
 			 uint64_t now_ms);
 
+/** registrations_move() - Addresses or routes have changed: those by which
+ * nobody is reached any more end */
+void registrations_move(struct registrations *regs, uint64_t now_ms);
+
 struct saved_registration;
 
 /** registration_save() - Write it down */

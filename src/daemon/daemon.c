@@ -17,6 +17,8 @@
 #include "sip/witness.h"
 
 #define MAX_EVENTS 32
+/* How often at most it is looked what a change of address or route means */
+#define LINE_MS 1000
 
 static uint64_t monotonic_ms(void)
 {
@@ -76,6 +78,23 @@ static struct queue *find_queue(const struct daemon *d, int fd)
 	return NULL;
 }
 
+/* ---- the line ---- */
+
+/* Changes come in bursts; a second later the last one is in */
+static void on_line(struct daemon *d)
+{
+	unsigned int count;
+
+	if (d->now_ms < d->line_ms || !route_has_changed(&d->kernel.route))
+		return;
+	d->line_ms = d->now_ms + LINE_MS;
+	count = alg_line_changed(d->alg, d->now_ms);
+	if (count)
+		log_notice("addresses or routes changed: %u flows taken out; "
+			   "phones are reached again when they say something",
+			   count);
+}
+
 /* ---- conntrack ---- */
 
 static void on_gone(void *arg, const struct tuple *t)
@@ -102,6 +121,10 @@ static void on_old_entry(void *arg, const struct nat_entry *entry)
 	    !ports_contain(&conf->sip.signalling_ports, entry->wan.dst.port) &&
 	    !ports_contain(&conf->media.rtp_ports, entry->wan.dst.port))
 		return;
+	/* The address has changed while nobody was here to see it */
+	if (entry->fixed &&
+	    !route_is_own(&d->kernel.route, &entry->wan.dst.addr))
+		d->kernel.route.changed = true;
 	alg_adopt(d->alg, entry, d->now_ms);
 }
 
@@ -271,6 +294,7 @@ static void loop(struct daemon *d)
 			if (queue)
 				on_queue(d, queue);
 		}
+		on_line(d);
 		alg_run(d->alg, d->now_ms);
 		trace_run(&d->trace, !n);
 		if (httpd_waits(d->metrics))

@@ -185,6 +185,18 @@ static bool op_is_inside(void *ctx, const struct addr *a)
 	return addr_is_private(a) && route_is_inside(&kernel->route, a);
 }
 
+static bool op_has_moved(void *ctx, const struct addr *inside,
+			 const struct addr *remote,
+			 const struct addr *public_addr, bool ours)
+{
+	struct kernel *kernel = ctx;
+
+	/* Where the administrator says it, routing does not */
+	return !addr_eq(&kernel->conf->gateway.public_address, public_addr) &&
+	       route_has_moved(&kernel->route, inside, remote, public_addr,
+			       ours);
+}
+
 static bool op_is_own(void *ctx, const struct addr *a)
 {
 	const struct kernel *kernel = ctx;
@@ -293,6 +305,7 @@ const struct nat_ops kernel_ops = {
 	.send = op_send,
 	.route = op_route,
 	.is_inside = op_is_inside,
+	.has_moved = op_has_moved,
 	.is_own = op_is_own,
 	.is_bound = op_is_bound,
 	.ping = op_ping,

@@ -38,7 +38,7 @@ static int on_event(const struct nlmsghdr *nlh, void *data)
 	struct route *route = data;
 
 	(void)nlh;
-	route->stale = true;
+	route->stale = route->changed = true;
 	return MNL_CB_OK;
 }
 
@@ -46,7 +46,15 @@ void route_take_events(struct route *route)
 {
 	/* Lost events, too, only mean that something has changed */
 	if (netlink_take(&route->events, on_event, route))
-		route->stale = true;
+		route->stale = route->changed = true;
+}
+
+bool route_has_changed(struct route *route)
+{
+	bool changed = route->changed;
+
+	route->changed = false;
+	return changed;
 }
 
 /* ---- attributes ---- */
@@ -169,6 +177,26 @@ static int dump(struct route *route, uint16_t type, size_t header, mnl_cb_t cb)
 	return netlink_ask(&route->ask, nlh, cb, route);
 }
 
+static bool was_own(const struct route *route, const struct addr *a)
+{
+	for (unsigned int i = 0; i < ROUTE_GONE; i++) {
+		if (addr_eq(&route->gone[i], a))
+			return true;
+	}
+	return false;
+}
+
+/* All that there were may be about to go */
+static void remember_addrs(struct route *route)
+{
+	for (unsigned int i = 0; i < route->addr_count; i++) {
+		const struct addr *a = &route->addrs[i].addr;
+
+		if (!was_own(route, a))
+			route->gone[route->gone_count++ % ROUTE_GONE] = *a;
+	}
+}
+
 int route_renew(struct route *route)
 {
 	int err;
@@ -176,6 +204,7 @@ int route_renew(struct route *route)
 	if (!route->stale)
 		return 0;
 	route->stale = false;
+	remember_addrs(route);
 	route->addr_count = route->inside_count = 0;
 	err = dump(route, RTM_GETADDR, sizeof(struct ifaddrmsg), on_addr);
 	if (!err)
@@ -286,22 +315,59 @@ static int choose_source(const struct route *route, const struct hop *hop,
 	return 0;
 }
 
-int route_source(struct route *route, const struct addr *inside,
-		 const struct addr *remote, struct addr *source)
+/* By which WAN interface; 0 or -ENETUNREACH */
+static int find_way_out(struct route *route, const struct addr *inside,
+			const struct addr *remote, struct hop *hop)
 {
-	struct hop back, hop;
+	struct hop back;
 	int err;
 
 	route_renew(route);
 	err = look_up(route, NULL, 0, inside, &back);
 	if (!err)
-		err = look_up(route, inside, back.ifindex, remote, &hop);
+		err = look_up(route, inside, back.ifindex, remote, hop);
 	/* Where the kernel would not take such a packet (rp_filter), a plain
 	 * look-up still tells the way out
 	 */
 	if (err)
-		err = look_up(route, NULL, 0, remote, &hop);
-	if (err || netif_side(route->netif, hop.ifindex) != NAT_SIDE_WAN)
+		err = look_up(route, NULL, 0, remote, hop);
+	if (err || netif_side(route->netif, hop->ifindex) != NAT_SIDE_WAN)
 		return -ENETUNREACH;
-	return choose_source(route, &hop, source);
+	return 0;
+}
+
+int route_source(struct route *route, const struct addr *inside,
+		 const struct addr *remote, struct addr *source)
+{
+	struct hop hop;
+	int err = find_way_out(route, inside, remote, &hop);
+
+	return err ? err : choose_source(route, &hop, source);
+}
+
+/* The interface that has @a; 0 if none has */
+static uint32_t interface_of(const struct route *route, const struct addr *a)
+{
+	for (unsigned int i = 0; i < route->addr_count; i++) {
+		if (addr_eq(&route->addrs[i].addr, a))
+			return route->addrs[i].ifindex;
+	}
+	return 0;
+}
+
+bool route_has_moved(struct route *route, const struct addr *inside,
+		     const struct addr *remote, const struct addr *public_addr,
+		     bool ours)
+{
+	struct addr source;
+	uint32_t ifindex;
+	struct hop hop;
+
+	if (find_way_out(route, inside, remote, &hop) ||
+	    choose_source(route, &hop, &source))
+		return false;
+	ifindex = interface_of(route, public_addr);
+	if (ifindex)
+		return ifindex != hop.ifindex;
+	return ours || was_own(route, public_addr);
 }

@@ -358,6 +358,17 @@ static int op_route(void *ctx, const struct addr *inside,
 	return 0;
 }
 
+static bool op_has_moved(void *ctx, const struct addr *inside,
+			 const struct addr *remote,
+			 const struct addr *public_addr, bool ours)
+{
+	struct addr now;
+
+	(void)ours;
+	return !op_route(ctx, inside, remote, &now) &&
+	       !addr_eq(&now, public_addr);
+}
+
 static uint32_t idle_s(uint8_t proto, bool answered)
 {
 	if (proto == IPPROTO_TCP)
@@ -410,6 +421,7 @@ const struct nat_ops simnat_ops = {
 	.send = op_send,
 	.route = op_route,
 	.is_inside = op_is_inside,
+	.has_moved = op_has_moved,
 	.is_own = op_is_own,
 	.is_bound = op_is_bound,
 	.ping = op_ping,

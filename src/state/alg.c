@@ -91,6 +91,18 @@ void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
 		media_adopt(&alg->media, entry);
 }
 
+unsigned int alg_line_changed(struct alg *alg, uint64_t now_ms)
+{
+	unsigned int count;
+
+	alg->bindings.now_ms = now_ms;
+	/* Flows first: a registration's entry is not to be made anew */
+	count = flows_move(&alg->bindings);
+	registrations_move(&alg->registrations, now_ms);
+	calls_move(&alg->calls);
+	return count + connections_move(&alg->connections, now_ms);
+}
+
 void alg_gone(struct alg *alg, const struct tuple *lan)
 {
 	flow_gone(&alg->bindings, lan);

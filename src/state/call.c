@@ -1034,6 +1034,35 @@ static void call_fire(struct timer *timer, void *owner, uint64_t now_ms)
 	calls->nat->dry = dry;
 }
 
+/* The ports of an address that is ours no more: the next description gets
+ * others
+ */
+static void streams_move(struct calls *calls, struct call *call)
+{
+	const struct endpoint remote = { .addr = call->remote };
+
+	for (int i = 0; i < CALL_STREAMS; i++) {
+		struct media_stream *s = call->stream[i];
+
+		if (!s || !nat_has_moved(calls->nat, &s->in.inside_rtp, &remote,
+					 &s->public_rtp.addr, true))
+			continue;
+		call->stream[i] = NULL;
+		media_stream_put(calls->media, s);
+	}
+}
+
+void calls_move(struct calls *calls)
+{
+	struct call *call;
+
+	DL_FOREACH (calls->list, call) {
+		if (!pinhole_want_unmoved(calls->media, call->pinholes))
+			sweep(calls, call);
+		streams_move(calls, call);
+	}
+}
+
 /* ---- over a restart ---- */
 
 static unsigned int ends_save(const struct media_end *ends,

@@ -528,6 +528,45 @@ int connections_wait_ms(const struct connections *all, uint64_t now_ms)
 	return timer_wait_ms(&all->repeats, now_ms);
 }
 
+/* ---- the line changes ---- */
+
+static bool has_moved(const struct connections *all, const struct connection *c)
+{
+	/* Of a hairpin both ends are inside */
+	return TABLE_HAS(c, by_wan) && endpoint_eq(&c->lan.dst, &c->wan.src) &&
+	       nat_has_moved(all->nat, &c->lan.src, &c->lan.dst,
+			     &c->wan.dst.addr, c->stream.changed);
+}
+
+static void move(struct connections *all, struct connection *c, uint64_t now_ms)
+{
+	struct turn turn = { .all = all, .c = c, .now_ms = now_ms };
+	struct stream_env env = env_of(&turn);
+
+	stream_abort(&c->stream, &env);
+	nat_remove(all->nat, &c->lan);
+	if (c->stream.changed)
+		settle(all, c); /* who still sends is told */
+	else
+		connection_free(all, c);
+}
+
+unsigned int connections_move(struct connections *all, uint64_t now_ms)
+{
+	struct connection *c, *next;
+	unsigned int count = 0;
+
+	for (int kind = 0; kind < CONNECTION_KINDS; kind++) {
+		DL_FOREACH_SAFE (all->list[kind], c, next) {
+			if (stream_is_over(&c->stream) || !has_moved(all, c))
+				continue;
+			move(all, c, now_ms);
+			count++;
+		}
+	}
+	return count;
+}
+
 /* ---- over a restart ---- */
 
 bool connection_save(const struct connection *c, struct saved_connection *out)

@@ -101,7 +101,7 @@ static struct flow *flow_add(struct bindings *b, const struct nat_entry *entry,
 	flow->lan = entry->lan;
 	flow->wan = entry->wan;
 	flow->map = map;
-	flow->fixed = entry->fixed;
+	flow->fixed = flow->ours = entry->fixed;
 	flow->sure_until_ms = now_ms + entry->timeout_s * 1000ull;
 	HASH_ADD(by_lan, b->by_lan, lan, sizeof(flow->lan), flow);
 	HASH_ADD(by_wan, b->by_wan, wan, sizeof(flow->wan), flow);
@@ -170,6 +170,7 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 				struct mapping *map, bool may_move,
 				uint64_t now_ms)
 {
+	struct flow *flow;
 	int err = -EEXIST;
 
 	for (int i = 0; i < CLASH_TRIES; i++) {
@@ -187,7 +188,10 @@ static struct flow *flow_create(struct bindings *b, struct nat_entry *entry,
 	}
 	flows_trim(b, map);
 	counter_add(b->counters, COUNTER_flows_created);
-	return flow_add(b, entry, map, now_ms);
+	flow = flow_add(b, entry, map, now_ms);
+	if (flow)
+		flow->ours = true;
+	return flow;
 }
 
 /*
@@ -411,6 +415,26 @@ void flow_gone(struct bindings *b, const struct tuple *lan)
 
 	if (flow)
 		flow->sure_until_ms = 0;
+}
+
+unsigned int flows_move(struct bindings *b)
+{
+	struct flow *flow, *next;
+	unsigned int count = 0;
+
+	DL_FOREACH_SAFE (b->flows, flow, next) {
+		const struct tuple *lan = &flow->lan;
+
+		/* A hairpin ends at our own address, wherever packets leave */
+		if (!endpoint_eq(&lan->dst, &flow->wan.src) ||
+		    !nat_has_moved(b->nat, &lan->src, &lan->dst,
+				   &flow->wan.dst.addr, flow->ours))
+			continue;
+		nat_remove(b->nat, lan);
+		flow_forget(b, flow);
+		count++;
+	}
+	return count;
 }
 
 void flows_doubt(struct bindings *b)

@@ -444,6 +444,21 @@ void pinhole_begin(struct pinhole *list)
 		p->wanted = false;
 }
 
+bool pinhole_want_unmoved(const struct media *m, struct pinhole *list)
+{
+	struct pinhole *p;
+	bool all = true;
+
+	DL_FOREACH (list, p) {
+		/* Of a hairpin both ends are inside */
+		p->wanted = !endpoint_eq(&p->lan.dst, &p->wan.src) ||
+			    !nat_has_moved(m->nat, &p->lan.src, &p->lan.dst,
+					   &p->wan.dst.addr, true);
+		all = all && p->wanted;
+	}
+	return all;
+}
+
 /* Return: false if the entry is gone, or another one is in its place */
 static bool read_packets(const struct media *m, struct pinhole *p)
 {

@@ -879,6 +879,30 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 	end_unlisted(regs, set, flow, msg, now_ms);
 }
 
+/* ---- the line changes ---- */
+
+static void set_move(struct registrations *regs, struct registration *first,
+		     uint64_t now_ms)
+{
+	const struct nat *nat = regs->bindings->nat;
+	struct registration *reg, *next;
+
+	/* The set goes with its last one */
+	DL_FOREACH_SAFE (first, reg, next) {
+		if (nat_has_moved(nat, &reg->lan.src, &reg->lan.dst,
+				  &reg->map->public_end.addr, true))
+			registration_end(regs, reg, "moved", now_ms);
+	}
+}
+
+void registrations_move(struct registrations *regs, uint64_t now_ms)
+{
+	struct registration_set *set, *next;
+
+	DL_FOREACH_SAFE (regs->list, set, next)
+		set_move(regs, set->contacts, now_ms);
+}
+
 /* ---- over a restart ---- */
 
 static void copy_text(char *to, size_t cap, const char *from)

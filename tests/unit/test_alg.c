@@ -362,6 +362,60 @@ static void scenario(void)
 	stage_wait(st, 200);
 }
 
+/* Packets to @to leave by another line from now on */
+static void change_line(const char *to)
+{
+	struct network net = stage_network(to);
+	struct addr from = stage_addr("203.0.113.2");
+
+	assert_int_equal(simnat_add_route(&st->sim, &net, &from), 0);
+}
+
+static void test_line_changes(void **state)
+{
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 600);
+	out(st, .method = "INVITE", .remote_tag = "",
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, ""));
+	in(st, .method = "INVITE", .status = 200,
+	   .sdp = talk_sdp(MEDIA_ADDR, 8000, ""));
+	assert_int_equal(alg_line_changed(st->alg, st->now_ms), 0);
+	assert_int_equal(st->alg->registrations.count, 1);
+	assert_int_equal(st->alg->media.pinholes, 2);
+	change_line("192.0.2.0/24"); /* nobody is there */
+	assert_int_equal(alg_line_changed(st->alg, st->now_ms), 0);
+	change_line("198.51.100.0/24");
+	assert_int_equal(alg_line_changed(st->alg, st->now_ms), 1);
+	assert_int_equal(st->sim.count, 0);
+	assert_int_equal(st->alg->registrations.count, 0);
+	assert_int_equal(st->alg->media.pinholes, 0);
+	/* The call lives, and by its next offer goes on */
+	out(st, .method = "INVITE", .cseq = 2,
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, ""));
+	assert_true(talk_has(st, "c=IN IP4 203.0.113.2\r\n"));
+	in(st, .method = "INVITE", .cseq = 2, .status = 200,
+	   .public_end = "203.0.113.2:5060",
+	   .sdp = talk_sdp(MEDIA_ADDR, 8000, ""));
+	assert_int_equal(st->alg->media.pinholes, 2);
+	stage_wait(st, 30);
+	assert_int_equal(st->alg->media.pinholes, 2);
+}
+
+/* A hairpin leaves by no line, a connection that was changed cannot go on */
+static void test_line_leaves_hairpins(void **state)
+{
+	const char *other = "192.168.1.11:5062";
+
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 600);
+	talk_register(st, other, PUBLIC_ADDR ":5062", 600);
+	out(st, .method = "OPTIONS", .server = PUBLIC_ADDR ":5062");
+	assert_int_equal(st->d.reason, COUNTER_rewritten);
+	change_line("198.51.100.0/24");
+	assert_int_equal(alg_line_changed(st->alg, st->now_ms), 2);
+	assert_int_equal(talk_port(st, PHONE, PUBLIC_ADDR ":5062"), 5060);
+}
+
 /* Every allocation fails once: nothing breaks, nothing leaks, nothing stays */
 static void test_no_memory(void **state)
 {
@@ -410,6 +464,8 @@ int main(void)
 		TEST(test_class),
 		TEST(test_fast_path),
 		TEST(test_hairpin),
+		TEST(test_line_changes),
+		TEST(test_line_leaves_hairpins),
 		TEST(test_no_memory),
 	};
 

@@ -2,6 +2,7 @@
 """What is really on the wire: frames of one interface, parsed and checked."""
 
 import dataclasses
+import errno
 import socket
 import struct
 
@@ -70,12 +71,21 @@ class Sniffer:
         """All IPv4 packets so far."""
         while True:
             try:
-                frame, address = self._socket.recvfrom(65600)
+                frame, address = self._recv()
             except BlockingIOError:
                 return self._packets
             if address[1] == ETH_P_IP:
                 self._packets.append(Packet(
                     frame[14:], address[2] == PACKET_OUTGOING))
+
+    def _recv(self):
+        try:
+            return self._socket.recvfrom(65600)
+        except OSError as error:
+            # Said once when the interface was down for a time
+            if error.errno != errno.ENETDOWN:
+                raise
+            return self._socket.recvfrom(65600)
 
     def lost(self):
         """Frames that did not fit into the buffer."""

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The line changes: another address, another uplink, or it goes and comes."""
+
+import time
+
+import pytest
+
+from lib.agents import Agent, Line, media_flows
+from lib.call import Call, announced, call_out
+from lib.gateway import ALICE, MEDIA, PROXY, PUBLIC
+from lib.sip import sdp
+from lib.supervisor import Supervised
+from lib.tcp import Listener, TcpLine
+from lib.tcpnet import TcpNet
+from lib.tcpnet import opened as tcp_opened
+from lib.topologies import PUBLIC1, TwoUplinks, opened
+
+NEW = "203.0.113.5"
+AT_ONCE_S = 2.5
+pytestmark = pytest.mark.config(log__level="info")
+
+
+def readdress(net, new=NEW, old=PUBLIC):
+    """The provider gives another address, as after a new PPP session."""
+    net.gw.ip(f"addr del {old}/24 dev wan0", f"addr add {new}/24 dev wan0",
+              f"route replace default via {PROXY}")
+
+
+def gone(net, address=PUBLIC):
+    """No entry has that address any more."""
+    end = time.monotonic() + AT_ONCE_S
+    while address in net.conntrack.text():
+        assert time.monotonic() < end, net.conntrack.text()
+        time.sleep(0.05)
+
+
+def moved(line):
+    """From now on the phone is seen elsewhere."""
+    line.public.clear()
+    return line
+
+
+def test_another_address(daemon, net, line):
+    line.register()
+    readdress(net)
+    gone(net)
+    assert daemon.ctl("registrations") == []
+    moved(line).register()
+    assert line.public[5060] == (NEW, 5060)
+    assert daemon.ctl("registrations")[0]["contact_public"].endswith(
+        f"{NEW}:5060")
+    Call(line).invite_in()
+    assert "addresses or routes changed" in daemon.log()
+
+
+def test_any_message_of_the_phone_leaves_rightly(daemon, net, line):
+    """Not only a REGISTER."""
+    line.register()
+    readdress(net)
+    gone(net)
+    call = Call(moved(line))
+    call.invite_out()
+    assert line.public[5060][0] == NEW
+
+
+def test_a_call_goes_on_after_an_offer(daemon, net, line, media_inside,
+                                       media_outside):
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    line.register()
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    media_flows(mine, theirs, announced(call.invite_seen))
+    readdress(net)
+    gone(net)
+    assert daemon.status()["calls"] == 1
+    moved(line)
+    seen, _ = call.reinvite_from_phone(sdp(ALICE, 4000, version=2),
+                                       sdp(MEDIA, 8000))
+    assert announced(seen)[0] == NEW
+    media_flows(mine, theirs, announced(seen))
+    # Nothing of the old one comes back by and by
+    time.sleep(3)
+    gone(net)
+    call.from_phone("BYE")
+    assert daemon.status()["media_mappings"] == 0
+
+
+def test_it_comes_back_as_it_was(daemon, net, line, media_inside,
+                                 media_outside):
+    """A cable is pulled and put back: nothing is forgotten."""
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    line.register()
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    told = announced(call.invite_seen)
+    media_flows(mine, theirs, told)
+    net.gw.ip("link set wan0 down")
+    time.sleep(2)
+    net.gw.ip("link set wan0 up", f"route replace default via {PROXY}")
+    time.sleep(1.5)
+    # The kernel itself drops what MASQUERADE made, but that is none of these
+    assert len(daemon.ctl("registrations")) == 1
+    media_flows(mine, theirs, told)
+    Call(line).invite_in()
+    call.from_phone("BYE")
+
+
+def test_it_is_away_for_a_while(daemon, net, line):
+    """Between the two there is no address at all."""
+    line.register()
+    net.gw.ip(f"addr del {PUBLIC}/24 dev wan0")
+    time.sleep(1.5)
+    assert len(daemon.ctl("registrations")) == 1
+    net.gw.ip(f"addr add {NEW}/24 dev wan0",
+              f"route replace default via {PROXY}")
+    gone(net)
+    moved(line).register()
+    assert line.public[5060] == (NEW, 5060)
+
+
+def test_it_changes_while_the_daemon_is_away(net, build, own, line):
+    daemon = own(Supervised(net.gw, build))
+    daemon.apply_rules()
+    daemon.start()
+    line.register()
+    daemon.hand_over()
+    readdress(net)
+    assert PUBLIC in net.conntrack.text()
+    daemon.start()
+    gone(net)
+    moved(line).register()
+    assert line.public[5060] == (NEW, 5060)
+    assert len(daemon.ctl("registrations")) == 1
+
+
+def test_other_addresses_come_and_go(daemon, net, line):
+    """A VPN, a second address: what does not matter is left alone."""
+    line.register()
+    net.gw.ip("addr add 203.0.113.77/24 dev wan0",
+              "addr add 10.55.0.1/24 dev lan0",
+              "route add 198.18.0.0/15 via 203.0.113.10")
+    time.sleep(1.5)
+    net.gw.ip("addr del 203.0.113.77/24 dev wan0",
+              "route del 198.18.0.0/15")
+    time.sleep(1.5)
+    assert len(daemon.ctl("registrations")) == 1
+    Call(line).invite_in()
+    assert "addresses or routes changed" not in daemon.log()
+
+
+class TestUplinks:
+    """Two of them; the default route chooses."""
+
+    @pytest.fixture
+    def net(self, request):
+        yield from opened(TwoUplinks, request)
+
+    @pytest.mark.config(gateway__wan_interfaces="wan0, wan1")
+    def test_the_default_route_moves(self, daemon, net, phone, own):
+        """The registrar is reached by both."""
+        far = "192.0.2.7"
+        net.prov.ip(f"addr add {far}/32 dev lo")
+        net.prov1.ip(f"addr add {far}/32 dev lo")
+        net.gw.ip("route del 192.0.2.0/24")
+        first = Line(phone(), own(Agent(net.prov, far, 5060, user="proxy")))
+        first.register()
+        assert first.public[5060][0] == PUBLIC
+        net.gw.ip("route replace default via 198.51.100.10")
+        gone(net)
+        second = Line(first.phone,
+                      own(Agent(net.prov1, far, 5060, user="proxy")))
+        second.register()
+        assert second.public[5060][0] == PUBLIC1
+        Call(second).invite_in()
+
+
+class TestTcp:
+    """Its connections cannot move: both ends learn it."""
+
+    @pytest.fixture
+    def net(self, request):
+        yield from tcp_opened(TcpNet, request)
+
+    def test_another_address(self, daemon, net, own):
+        listener = own(Listener(net.prov, PROXY))
+        line = own(TcpLine(net, listener=listener)).learn()
+        line.register()
+        readdress(net)
+        line.inside.breaks(AT_ONCE_S)
+        line.outside.breaks(AT_ONCE_S)
+        gone(net)
+        again = own(TcpLine(net, listener=listener)).learn()
+        again.register()
