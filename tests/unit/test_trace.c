@@ -126,9 +126,12 @@ static void pass(struct world *w, const char *from, const char *to,
 	enum nat_side side = stage_side(w->st, &t);
 	struct decision d;
 
-	trace_begin(&w->d.trace, w->st->packet, len, side);
+	/* As daemon.c does */
+	if (trace_is_on(&w->d.trace))
+		trace_begin(&w->d.trace, w->st->packet, len, side);
 	d = alg_packet(w->d.alg, w->st->packet, len, side, w->st->now_ms);
-	trace_end(&w->d.trace, &d);
+	if (trace_is_on(&w->d.trace))
+		trace_end(&w->d.trace, &d);
 }
 
 /* The next line that it was told; NULL if there is none. The caller drops it */
