@@ -143,14 +143,15 @@ static json_t *media_row(const struct alg *alg, const struct media_stream *s,
 
 	if (p)
 		now = read_entry(alg, p);
-	return json_pack(
-		"{s:o, s:o, s:o, s:o, s:I, s:I, s:b}", "type",
-		json_str(s->type), "inside",
-		json_endpoint(p ? &p->lan.src : &s->in.inside_rtp), "public",
-		json_endpoint(p ? &p->wan.dst : &s->public_rtp), "remote",
-		p ? json_endpoint(&p->lan.dst) : json_null(), "packets_out",
-		(json_int_t)now.packets_out, "packets_in",
-		(json_int_t)now.packets_in, "counted", now.counted);
+	return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I, s:o*}", "type",
+			 json_str(s->type), "inside",
+			 json_endpoint(p ? &p->lan.src : &s->in.inside_rtp),
+			 "public",
+			 json_endpoint(p ? &p->wan.dst : &s->public_rtp),
+			 "remote", p ? json_endpoint(&p->lan.dst) : json_null(),
+			 "packets_out", (json_int_t)now.packets_out,
+			 "packets_in", (json_int_t)now.packets_in, "counted",
+			 now.counted ? NULL : json_false());
 }
 
 /* RTP, not RTCP: a pair's first port */
