@@ -11,6 +11,7 @@
 #include "sip/message.h"
 #include "state/binding.h"
 #include "state/describe.h"
+#include "state/dialog.h"
 #include "state/media.h"
 #include "state/symptom.h"
 #include "state/watch.h"
@@ -45,8 +46,6 @@
 #define CALL_STREAMS 16
 /** CALL_PEERS - Remote hosts that may signal to the inside host for a call */
 #define CALL_PEERS 4
-/** CALL_DIALOGS - Forks of one call that are followed; the oldest goes */
-#define CALL_DIALOGS 16
 
 enum call_state {
 	CALL_TRYING,
@@ -65,35 +64,6 @@ enum call_result {
 };
 
 /**
- * struct side - What one side of a dialog has said
- * @now, @before: Last, and before that while @open
- * @both, @both_before: The same: bits of the m= lines it wants media both ways
- *		on; all, until it has said something
- * @open:	An offer is under way; its answer makes @now final, its failure
- *		brings @before back
- */
-struct side {
-	struct media_end now[DESCRIBE_MEDIA], before[DESCRIBE_MEDIA];
-	uint8_t both, both_before;
-	bool open;
-};
-
-/**
- * struct dialog - One pair of tags
- * @local_tag, @remote_tag: Hashes; "local" is the inside host
- * @confirmed:	The INVITE was answered with 2xx
- * @moved:	An end has changed since media was last agreed on
- * @gone_ms:	When to forget it: another fork was answered; 0: not so
- */
-struct dialog {
-	uint32_t local_tag, remote_tag;
-	struct side local, remote;
-	bool confirmed, moved;
-	uint64_t gone_ms;
-	struct dialog *prev, *next;
-};
-
-/**
  * struct call - A call of an inside host
  * @peer:	Hosts that may signal to the inside host while it lasts
  * @map:	The mapping it began on: held, so that it keeps its port
@@ -107,7 +77,6 @@ struct dialog {
  * @cancelled, @bye: CANCEL, BYE was sent
  * @path_seen:	An answer's Via was compared with what we had written
  * @told:	Its end was told to calls->ended
- * @offer, @offer_both: What the first INVITE said: where each dialog begins
  * @stream:	Public ports it has reserved; slots may be NULL
  * @expires_ms:	Session timer (RFC 4028); 0: none
  * @remote:	Host that the first message came from or went to
@@ -128,11 +97,9 @@ struct call {
 	enum call_state state;
 	bool outgoing, spoken, carried;
 	bool ice_in, ice_out, replied, cancelled, bye, path_seen, told;
-	uint8_t offer_both;
 	uint16_t status;
 	struct addr remote;
-	struct media_end offer[DESCRIBE_MEDIA];
-	struct dialog *dialogs;
+	struct dialogs dialogs;
 	struct media_stream *stream[CALL_STREAMS];
 	struct pinhole *pinholes;
 	struct timer timer;

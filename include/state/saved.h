@@ -128,7 +128,7 @@ struct saved_call {
 	unsigned int peers, offers, dialogs, streams;
 	struct saved_peer peer[CALL_PEERS];
 	struct saved_end offer[DESCRIBE_MEDIA];
-	struct saved_dialog dialog[CALL_DIALOGS];
+	struct saved_dialog dialog[DIALOGS_MAX];
 	struct saved_stream stream[CALL_STREAMS];
 };
 

@@ -99,12 +99,6 @@ size_t call_key_of(char *key, const struct addr *inside, struct span id)
 	return sizeof(*inside) + id.len;
 }
 
-static void dialog_free(struct call *call, struct dialog *dialog)
-{
-	DL_DELETE(call->dialogs, dialog);
-	free(dialog);
-}
-
 /* What it has from sources that nobody announced goes with the stream */
 static void close_stream(struct calls *calls, struct call *call,
 			 struct media_stream *s)
@@ -125,8 +119,7 @@ static void sweep(struct calls *calls, struct call *call)
 /* Close all that the call has open, and give its ports and peers back */
 static void call_close(struct calls *calls, struct call *call)
 {
-	while (call->dialogs)
-		dialog_free(call, call->dialogs);
+	dialogs_free(&call->dialogs);
 	pinhole_begin(call->pinholes);
 	sweep(calls, call);
 	for (int i = 0; i < CALL_STREAMS; i++) {
@@ -285,8 +278,8 @@ static void carry(struct calls *calls, struct call *call)
 		if (call->stream[i])
 			call->stream[i]->carried = true;
 	}
-	memset(call->offer, 0, sizeof(call->offer));
-	DL_FOREACH (call->dialogs, d) {
+	memset(call->dialogs.offer, 0, sizeof(call->dialogs.offer));
+	DL_FOREACH (call->dialogs.list, d) {
 		memset(&d->local, 0, sizeof(d->local));
 		memset(&d->remote, 0, sizeof(d->remote));
 		d->local.both = d->remote.both = UINT8_MAX;
@@ -336,96 +329,6 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 			     (request && msg->method == SIP_INVITE)))
 		call_add_peer(calls, call, flow, now_ms);
 	return call;
-}
-
-/* ---- dialogs ---- */
-
-static uint32_t tag_hash(const struct message *msg, enum sip_header header)
-{
-	struct span params = field_params(message_value(msg, header));
-	struct span tag = field_param(params, SPAN("tag"));
-
-	return tag.len ? span_hash(tag, 0) : 0;
-}
-
-/* The tags of a message, seen from the inside host */
-static void tags_of(const struct message *msg, bool outbound, uint32_t *local,
-		    uint32_t *remote)
-{
-	bool from_is_local = outbound == message_is_request(msg);
-
-	*local = tag_hash(msg, from_is_local ? SIP_FROM : SIP_TO);
-	*remote = tag_hash(msg, from_is_local ? SIP_TO : SIP_FROM);
-}
-
-static struct dialog *dialog_find(struct call *call, const struct message *msg,
-				  bool outbound)
-{
-	uint32_t local, remote;
-	struct dialog *d;
-
-	tags_of(msg, outbound, &local, &remote);
-	DL_FOREACH (call->dialogs, d) {
-		if (d->local_tag == local && d->remote_tag == remote)
-			return d;
-	}
-	return NULL;
-}
-
-/* The dialog of a message, made if the message can make one: it begins with
- * what the INVITE offered
- */
-static struct dialog *dialog_get(struct call *call, const struct message *msg,
-				 bool outbound)
-{
-	struct dialog *d = dialog_find(call, msg, outbound), *i;
-	int count = 0;
-
-	if (d || !tag_hash(msg, SIP_TO))
-		return d;
-	DL_FOREACH (call->dialogs, i)
-		count++;
-	if (count >= CALL_DIALOGS)
-		dialog_free(call, call->dialogs);
-	d = calloc(1, sizeof(*d));
-	if (!d)
-		return NULL;
-	tags_of(msg, outbound, &d->local_tag, &d->remote_tag);
-	d->local.both = d->remote.both = UINT8_MAX;
-	memcpy(call->outgoing ? d->local.now : d->remote.now, call->offer,
-	       sizeof(call->offer));
-	*(call->outgoing ? &d->local.both : &d->remote.both) = call->offer_both;
-	DL_APPEND(call->dialogs, d);
-	return d;
-}
-
-static void side_say(struct side *side, const struct media_end *ends,
-		     uint8_t both)
-{
-	if (side->both == both && !memcmp(side->now, ends, sizeof(side->now)))
-		return;
-	if (!side->open) {
-		memcpy(side->before, side->now, sizeof(side->before));
-		side->both_before = side->both;
-	}
-	side->open = true;
-	side->both = both;
-	memcpy(side->now, ends, sizeof(side->now));
-}
-
-static void side_settle(struct side *side, bool accepted)
-{
-	if (side->open && !accepted) {
-		memcpy(side->now, side->before, sizeof(side->now));
-		side->both = side->both_before;
-	}
-	side->open = false;
-}
-
-static void dialog_settle(struct dialog *d, bool accepted)
-{
-	side_settle(&d->local, accepted);
-	side_settle(&d->remote, accepted);
 }
 
 /* ---- pinholes ---- */
@@ -502,7 +405,7 @@ static void call_reconcile(struct calls *calls, struct call *call)
 	struct dialog *d;
 
 	pinhole_begin(call->pinholes);
-	DL_FOREACH (call->dialogs, d)
+	DL_FOREACH (call->dialogs.list, d)
 		want_dialog(calls, call, d);
 	sweep(calls, call);
 }
@@ -523,9 +426,9 @@ static bool call_names(const struct call *call, const struct media_stream *s)
 {
 	const struct dialog *d;
 
-	if (call->outgoing && ends_name(call->offer, s))
+	if (call->outgoing && ends_name(call->dialogs.offer, s))
 		return true;
-	DL_FOREACH (call->dialogs, d) {
+	DL_FOREACH (call->dialogs.list, d) {
 		if (ends_name(d->local.now, s) ||
 		    (d->local.open && ends_name(d->local.before, s)))
 			return true;
@@ -589,7 +492,7 @@ void call_describe(struct calls *calls, struct call *call,
 		drop_streams(calls, said, outbound);
 		return;
 	}
-	d = dialog_get(call, msg, outbound);
+	d = dialog_get(&call->dialogs, msg, outbound, call->outgoing);
 	for (int i = 0; outbound && i < DESCRIBE_MEDIA; i++) {
 		if (said->stream[i])
 			take_stream(calls, call, said->stream[i]);
@@ -598,8 +501,9 @@ void call_describe(struct calls *calls, struct call *call,
 	if (!d) {
 		/* The INVITE itself, or an answer without a tag */
 		if (outbound == call->outgoing) {
-			memcpy(call->offer, ends, sizeof(call->offer));
-			call->offer_both = said->both;
+			memcpy(call->dialogs.offer, ends,
+			       sizeof(call->dialogs.offer));
+			call->dialogs.offer_both = said->both;
 		}
 		return;
 	}
@@ -705,7 +609,7 @@ static bool has_confirmed(const struct call *call, const struct dialog *except)
 {
 	const struct dialog *d;
 
-	DL_FOREACH (call->dialogs, d) {
+	DL_FOREACH (call->dialogs.list, d) {
 		if (d->confirmed && d != except)
 			return true;
 	}
@@ -814,7 +718,7 @@ static void confirm(struct calls *calls, struct call *call, struct dialog *d,
 {
 	struct dialog *other;
 
-	DL_FOREACH (call->dialogs, other) {
+	DL_FOREACH (call->dialogs.list, other) {
 		if (other != d && !other->confirmed && !other->gone_ms)
 			other->gone_ms = now_ms + TRANSACTION_MS;
 	}
@@ -868,7 +772,7 @@ static void on_bye_answer(struct calls *calls, struct call *call,
 		return;
 	}
 	if (d)
-		dialog_free(call, d);
+		dialog_free(&call->dialogs, d);
 	if (has_confirmed(call, NULL)) {
 		call_reconcile(calls, call);
 		set_due_active(calls, call, now_ms);
@@ -904,9 +808,9 @@ static void on_answer(struct calls *calls, struct call *call,
 
 	call->replied |= msg->method == SIP_INVITE;
 	if (msg->method == SIP_INVITE && msg->status > 100 && msg->status < 300)
-		d = dialog_get(call, msg, outbound);
+		d = dialog_get(&call->dialogs, msg, outbound, call->outgoing);
 	else
-		d = dialog_find(call, msg, outbound);
+		d = dialog_find(&call->dialogs, msg, outbound);
 	if (msg->method == SIP_INVITE)
 		on_invite_answer(calls, call, msg, d, now_ms);
 	else if (msg->method == SIP_BYE)
@@ -919,8 +823,8 @@ void call_progress(struct calls *calls, struct call *call,
 		   const struct message *msg, bool outbound, uint64_t now_ms)
 {
 	if (message_is_request(msg))
-		on_request(calls, call, msg, dialog_find(call, msg, outbound),
-			   now_ms);
+		on_request(calls, call, msg,
+			   dialog_find(&call->dialogs, msg, outbound), now_ms);
 	else if (call->state != CALL_ENDED)
 		on_answer(calls, call, msg, outbound, now_ms);
 	/* Any message may have opened pinholes, which want to be kept */
@@ -934,10 +838,10 @@ static void drop_gone(struct calls *calls, struct call *call, uint64_t now_ms)
 	struct dialog *d, *next;
 	bool dropped = false;
 
-	DL_FOREACH_SAFE (call->dialogs, d, next) {
+	DL_FOREACH_SAFE (call->dialogs.list, d, next) {
 		if (!d->gone_ms || d->gone_ms > now_ms)
 			continue;
-		dialog_free(call, d);
+		dialog_free(&call->dialogs, d);
 		dropped = true;
 	}
 	if (dropped)
@@ -1065,64 +969,6 @@ void calls_move(struct calls *calls)
 
 /* ---- over a restart ---- */
 
-static unsigned int ends_save(const struct media_end *ends,
-			      struct saved_end *out)
-{
-	unsigned int count = 0;
-
-	for (unsigned int i = 0; i < DESCRIBE_MEDIA; i++) {
-		out[i] = (struct saved_end){ ends[i].rtp, ends[i].rtcp,
-					     ends[i].pairs, ends[i].mux };
-		if (ends[i].rtp.port)
-			count = i + 1;
-	}
-	return count;
-}
-
-static void ends_restore(struct media_end *ends, const struct saved_end *in,
-			 unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++)
-		ends[i] = (struct media_end){ in[i].rtp, in[i].rtcp,
-					      in[i].pairs, in[i].mux };
-}
-
-static void side_save(const struct side *side, struct saved_side *out)
-{
-	out->open = side->open;
-	out->both = side->both;
-	out->both_before = side->both_before;
-	out->now_count = ends_save(side->now, out->now);
-	out->before_count = ends_save(side->before, out->before);
-}
-
-static void side_restore(struct side *side, const struct saved_side *in)
-{
-	side->open = in->open;
-	side->both = in->both;
-	side->both_before = in->both_before;
-	ends_restore(side->now, in->now, in->now_count);
-	ends_restore(side->before, in->before, in->before_count);
-}
-
-static void dialogs_save(const struct call *call, struct saved_call *out)
-{
-	const struct dialog *d;
-
-	DL_FOREACH (call->dialogs, d) {
-		struct saved_dialog *to = &out->dialog[out->dialogs++];
-
-		to->local_tag = d->local_tag;
-		to->remote_tag = d->remote_tag;
-		to->confirmed = d->confirmed;
-		to->moved = d->moved;
-		to->gone_ms = d->gone_ms;
-		to->sides = 2;
-		side_save(&d->local, &to->side[0]);
-		side_save(&d->remote, &to->side[1]);
-	}
-}
-
 static void streams_save(const struct call *call, struct saved_call *out)
 {
 	for (int i = 0; i < CALL_STREAMS; i++) {
@@ -1146,7 +992,6 @@ void call_save(const struct call *call, struct saved_call *out)
 		.inside = call_inside(call),
 		.remote = call->remote,
 		.state = (uint8_t)call->state,
-		.offer_both = call->offer_both,
 		.outgoing = call->outgoing,
 		.spoken = call->spoken,
 		.carried = call->carried,
@@ -1180,31 +1025,8 @@ void call_save(const struct call *call, struct saved_call *out)
 			call->peer[out->peers]->key.remote;
 		out->peers++;
 	}
-	out->offers = ends_save(call->offer, out->offer);
-	dialogs_save(call, out);
+	dialogs_save(&call->dialogs, out);
 	streams_save(call, out);
-}
-
-static bool dialogs_restore(struct call *call, const struct saved_call *in)
-{
-	for (unsigned int i = 0; i < in->dialogs; i++) {
-		const struct saved_dialog *from = &in->dialog[i];
-		struct dialog *d = calloc(1, sizeof(*d));
-
-		if (!d)
-			return false;
-		d->local_tag = from->local_tag;
-		d->remote_tag = from->remote_tag;
-		d->confirmed = from->confirmed;
-		d->moved = from->moved;
-		d->gone_ms = from->gone_ms;
-		if (from->sides == 2) {
-			side_restore(&d->local, &from->side[0]);
-			side_restore(&d->remote, &from->side[1]);
-		}
-		DL_APPEND(call->dialogs, d);
-	}
-	return true;
 }
 
 /* Only of the call's own host, whatever the file says */
@@ -1237,7 +1059,6 @@ static void life_restore(struct call *call, const struct saved_call *in)
 {
 	call->remote = in->remote;
 	call->state = (enum call_state)in->state;
-	call->offer_both = in->offer_both;
 	call->outgoing = in->outgoing;
 	call->spoken = in->spoken;
 	call->carried = in->carried;
@@ -1280,7 +1101,7 @@ static void watch_again(struct call *call, uint64_t now_ms)
 {
 	const struct dialog *d;
 
-	DL_FOREACH (call->dialogs, d) {
+	DL_FOREACH (call->dialogs.list, d) {
 		if (d->confirmed && call->state == CALL_ACTIVE &&
 		    !has_ice(call))
 			watch_begin(&call->watch,
@@ -1309,8 +1130,8 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 		return false;
 	life_restore(call, in);
 	peers_restore(calls, call, in, now_ms);
-	ends_restore(call->offer, in->offer, in->offers);
-	if (!dialogs_restore(call, in) || !streams_restore(calls, call, in)) {
+	if (!dialogs_restore(&call->dialogs, in) ||
+	    !streams_restore(calls, call, in)) {
 		call_free(calls, call);
 		return false;
 	}

@@ -270,7 +270,7 @@ static const struct dialog *confirmed(const struct call *call)
 {
 	const struct dialog *d;
 
-	DL_FOREACH (call->dialogs, d) {
+	DL_FOREACH (call->dialogs.list, d) {
 		if (d->confirmed)
 			return d;
 	}
