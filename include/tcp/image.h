@@ -38,14 +38,6 @@ struct half_image {
 	struct span held, queued;
 };
 
-/** struct opening_image - struct opening */
-struct opening_image {
-	bool seen, answer, used, scaled, sack_ok, sealed, taken;
-	uint32_t isn;
-	uint16_t mss, window, len;
-	uint8_t wscale;
-};
-
 /**
  * struct stream_image - A stream without pointers, to go on in another program
  * @halves, @syns: Always two
@@ -55,7 +47,7 @@ struct opening_image {
 struct stream_image {
 	unsigned int halves, syns;
 	struct half_image half[2];
-	struct opening_image syn[2];
+	struct opening syn[2];
 	bool changed, watched, sealed, stamped, sack_ok;
 };
 

@@ -55,18 +55,18 @@ static const struct field half_fields[] = {
 };
 
 static const struct field opening_fields[] = {
-	FLAG(opening_image, seen),
-	FLAG(opening_image, answer),
-	FLAG(opening_image, used),
-	FLAG(opening_image, scaled),
-	FLAG(opening_image, sack_ok),
-	FLAG(opening_image, sealed),
-	FLAG(opening_image, taken),
-	NUMBER(opening_image, isn),
-	NUMBER(opening_image, mss),
-	NUMBER(opening_image, window),
-	NUMBER(opening_image, len),
-	NUMBER(opening_image, wscale),
+	FLAG(opening, seen),
+	FLAG(opening, answer),
+	FLAG(opening, used),
+	FLAG(opening, scaled),
+	FLAG(opening, sack_ok),
+	FLAG(opening, sealed),
+	FLAG(opening, taken),
+	NUMBER(opening, isn),
+	NUMBER(opening, mss),
+	NUMBER(opening, window),
+	NUMBER(opening, len),
+	NUMBER(opening, wscale),
 	{ 0 },
 };
 
@@ -128,24 +128,6 @@ static struct half_image take_half(const struct half *h)
 	};
 }
 
-static struct opening_image take_opening(const struct opening *o)
-{
-	return (struct opening_image){
-		.seen = o->seen,
-		.answer = o->answer,
-		.used = o->used,
-		.scaled = o->scaled,
-		.sack_ok = o->sack_ok,
-		.sealed = o->sealed,
-		.taken = o->taken,
-		.isn = o->isn,
-		.mss = o->mss,
-		.window = o->window,
-		.len = o->len,
-		.wscale = o->wscale,
-	};
-}
-
 void stream_image_take(const struct stream *s, struct stream_image *image)
 {
 	*image = (struct stream_image){
@@ -160,7 +142,7 @@ void stream_image_take(const struct stream *s, struct stream_image *image)
 	for (int i = 0; i < 2; i++) {
 		image->half[i] = take_half(&s->half[i]);
 		image->half[i].wscale = s->wscale[!i];
-		image->syn[i] = take_opening(&s->syn[i]);
+		image->syn[i] = s->syn[i];
 	}
 }
 
@@ -286,24 +268,6 @@ static int restore_half(struct half *h, const struct half_image *from,
 	return err;
 }
 
-static struct opening restore_opening(const struct opening_image *o)
-{
-	return (struct opening){
-		.seen = o->seen,
-		.answer = o->answer,
-		.used = o->used,
-		.scaled = o->scaled,
-		.sack_ok = o->sack_ok,
-		.sealed = o->sealed,
-		.taken = o->taken,
-		.isn = o->isn,
-		.mss = o->mss,
-		.window = o->window,
-		.len = o->len,
-		.wscale = o->wscale,
-	};
-}
-
 int stream_image_restore(struct stream *s, const struct stream_image *image,
 			 struct tcp_memory *memory, uint64_t now_ms)
 {
@@ -319,7 +283,7 @@ int stream_image_restore(struct stream *s, const struct stream_image *image,
 	s->stamped = image->stamped;
 	s->sack_ok = image->sack_ok;
 	for (int i = 0; i < 2; i++) {
-		s->syn[i] = restore_opening(&image->syn[i]);
+		s->syn[i] = image->syn[i];
 		/* What an end offers scales the other one's sender */
 		s->wscale[!i] = image->half[i].wscale;
 		if (!err)
