@@ -27,6 +27,9 @@
  *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
  * @line_ms:	When next to look what changes of addresses and routes mean
+ * @watch_ms:	How often the supervisor wants to hear that we live; 0: never
+ * @alive_ms:	When it last did
+ * @taken:	Packets taken until then
  * @hand_over:	It stops for a successor, which goes on with the queues
  */
 struct daemon {
@@ -44,7 +47,7 @@ struct daemon {
 	uint64_t doctor_base_ms;
 	unsigned long refused_base;
 	int64_t started_at_s;
-	uint64_t line_ms;
+	uint64_t line_ms, watch_ms, alive_ms, taken;
 	struct httpd *metrics;
 	enum conf_mode file_mode;
 	struct keeper keeper;

@@ -3,6 +3,7 @@
 #define SIPALG_DAEMON_SUPERVISOR_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /*
  * Theory of operation
@@ -36,6 +37,10 @@ void supervisor_drop(const char *name);
 
 /** supervisor_wait() - Until all that was said has been done */
 void supervisor_wait(void);
+
+/** supervisor_watch_ms() - How often it wants to hear "WATCHDOG=1", at least;
+ * 0: not at all */
+uint64_t supervisor_watch_ms(void);
 
 /** supervisor_say() - A line as sd_notify(3) has it: "READY=1" */
 void supervisor_say(const char *line);

@@ -220,6 +220,40 @@ static void on_signal(struct daemon *d)
 	free(said);
 }
 
+static uint64_t taken(const struct daemon *d)
+{
+	uint64_t sum = 0;
+
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		sum += d->queues[i].packets;
+	return sum;
+}
+
+/* Packets wait, and none has been taken since the last time. What a predecessor
+ * has left undecided waits for the next one: queue_adopt()
+ */
+static bool is_stuck(const struct daemon *d)
+{
+	struct queue_counts counts[CONF_MAX_QUEUES];
+	unsigned int waiting = 0;
+
+	daemon_read_queues(d, counts);
+	for (unsigned int i = 0; i < d->queue_count; i++)
+		waiting += d->queues[i].inherited ? 0 : counts[i].waiting;
+	return waiting && taken(d) == d->taken;
+}
+
+/* That the loop turns is not all: it is there for the queues */
+static void tell_alive(struct daemon *d)
+{
+	if (!d->watch_ms || d->now_ms < d->alive_ms + d->watch_ms ||
+	    is_stuck(d))
+		return;
+	d->alive_ms = d->now_ms;
+	d->taken = taken(d);
+	supervisor_say("WATCHDOG=1");
+}
+
 static void on_tick(struct daemon *d)
 {
 	uint64_t ticks;
@@ -231,6 +265,7 @@ static void on_tick(struct daemon *d)
 	trace_tick(&d->trace);
 	kernel_tick(&d->kernel);
 	keeper_tick(d);
+	tell_alive(d);
 	alg_tick(d->alg, d->now_ms);
 }
 
@@ -589,6 +624,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	if (!err) {
 		log_notice("version %s: queue %u", SIPALG_VERSION,
 			   d.queues[0].number);
+		d.watch_ms = supervisor_watch_ms();
 		supervisor_say("READY=1");
 		loop(&d);
 		supervisor_say("STOPPING=1");

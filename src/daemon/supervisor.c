@@ -73,6 +73,14 @@ void supervisor_keep(int fd, const char *name)
 	sd_pid_notify_with_fds(0, 0, line, &fd, 1);
 }
 
+uint64_t supervisor_watch_ms(void)
+{
+	uint64_t usec;
+
+	/* It waits for so long, and then kills */
+	return sd_watchdog_enabled(0, &usec) > 0 ? usec / 2000 : 0;
+}
+
 void supervisor_say(const char *line)
 {
 	sd_notify(0, line);

@@ -167,6 +167,30 @@ talk 8 killed
 [ "$(rules)" = 1 ] || fail "killed: no rules"
 echo "killed once: $sent messages, all arrived, $private unread"
 
+# ---- hung: it is ended, and another goes on ----
+
+hung() {
+	pid=$(systemctl show -P MainPID sipalgd)
+	kill -STOP "$pid"
+	for i in $(seq 300); do
+		now=$(systemctl show -P MainPID sipalgd)
+		[ "$now" != "$pid" ] && [ "$now" != 0 ] &&
+			systemctl is-active -q sipalgd && return
+		sleep 0.1
+	done
+	false
+}
+mkdir -p /run/systemd/system/sipalgd.service.d
+printf '[Service]\nWatchdogSec=6\n' >/run/systemd/system/sipalgd.service.d/test.conf
+systemctl daemon-reload
+systemctl restart sipalgd
+talk 12 hung
+[ "$arrived" = "$sent" ] && [ "$private" -le 32 ] ||
+	fail "hung: $sent sent, $arrived arrived, $private private"
+journalctl -u sipalgd --no-pager | grep -q 'Watchdog timeout' ||
+	fail "the watchdog did not bark"
+echo "hung once: $sent messages, all arrived, $private unread"
+
 # ---- stopped: as if it was not there ----
 
 systemctl stop sipalgd

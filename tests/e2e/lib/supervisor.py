@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import threading
+import time
 
 from lib.daemon import STOP_S, Sipalgd
 
@@ -33,6 +34,8 @@ class Supervised(Sipalgd):
         self.notify.settimeout(0.1)
         self.ready = threading.Event()
         self.over = threading.Event()
+        self.alive = []  # when it said WATCHDOG=1
+        self.watchdog_s = 0
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -57,6 +60,8 @@ class Supervised(Sipalgd):
             self._forget(said["FDNAME"])
         if said.get("READY") == "1":
             self.ready.set()
+        if said.get("WATCHDOG") == "1":
+            self.alive.append(time.monotonic())
         for fd in fds:  # BARRIER=1 waits for this
             os.close(fd)
 
@@ -69,6 +74,8 @@ class Supervised(Sipalgd):
         self.ready.clear()
         kept = list(self.store.items())
         env = self._environment()
+        if self.watchdog_s:
+            env["WATCHDOG_USEC"] = str(int(self.watchdog_s * 1e6))
         if kept:
             self.prefix = ["bash", "-c", HAND, "bash"]
             # well above those they get
