@@ -128,6 +128,23 @@ const char *check_install(char *buf, size_t cap, const char *package);
 const char *check_setting(const struct doctor *d, char *buf, size_t cap,
 			  const char *key, const char *value, bool restart);
 
+/** check_each_rule() - @look at every rule of iptables, of both families */
+void check_each_rule(struct doctor *d,
+		     void (*look)(struct doctor *d, const struct ruleset *set,
+				  const struct rule *rule));
+
+/** check_each_nft() - @look at every other rule of nftables */
+void check_each_nft(struct doctor *d,
+		    void (*look)(struct doctor *d, const struct nftrule *rule));
+
+/** check_rule_command() - "iptables-nft -t raw -D PREROUTING ...": its words,
+ * quoted for a shell */
+void check_rule_command(char *buf, size_t cap, const struct ruleset *set,
+			const struct rule *rule, const char *command);
+
+/** check_nft_delete() - "nft delete rule ... handle 7" */
+void check_nft_delete(char *buf, size_t cap, const struct nftrule *rule);
+
 /** check_sysctl() - An integer below /proc/sys; false if it cannot be read */
 bool check_sysctl(const char *name, long *value);
 
@@ -158,6 +175,8 @@ void check_rules_shadowed(struct doctor *d);
 void check_rules_after(struct doctor *d);
 void check_queue_shared(struct doctor *d);
 void check_notrack(struct doctor *d);
+
+/* What else concerns us: check_others.c */
 void check_mark_used(struct doctor *d);
 void check_helper(struct doctor *d);
 void check_offload(struct doctor *d);
