@@ -11,10 +11,12 @@
 
 /* ---- answers ---- */
 
-/* The one who is called is not there: not found, gone, incomplete address */
+/* The one who is called is not there. Not 484: somebody is still dialling
+ * (RFC 3261 21.4.22, overlap)
+ */
 static bool is_unknown(unsigned int status)
 {
-	return status == 404 || status == 410 || status == 484 || status == 604;
+	return status == 404 || status == 410 || status == 604;
 }
 
 void finding_answer(struct calls *calls, struct call *call,

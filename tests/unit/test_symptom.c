@@ -375,6 +375,11 @@ static void test_unknown_to_the_phone(void **state)
 {
 	(void)state;
 	talk_register(st, PHONE, PUBLIC, 600);
+	/* Overlap: the rest of the number is still to come */
+	in(st, .method = "INVITE", .local_tag = "", .call_id = "overlap",
+	   .sdp = theirs());
+	out(st, .method = "INVITE", .call_id = "overlap", .status = 484);
+	assert_none();
 	in(st, .method = "INVITE", .local_tag = "", .sdp = theirs());
 	out(st, .method = "INVITE", .status = 404);
 	assert_last(SYMPTOM_unknown_contact,
