@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <utlist.h>
+#include <zlib.h>
 
 #include <cmocka.h>
 
@@ -281,6 +282,47 @@ static void test_damage(void **state)
 	assert_int_equal(count.restored, 4);
 }
 
+/* Whole, and of a program that writes otherwise: the kernel's table must do */
+static void test_another_version(void **state)
+{
+	static const char head[] =
+		"{\"sipalgd_state\":{\"version\":2,\"orderly\":true}}\n";
+	struct stage *st = *state;
+	unsigned long sum = crc32(0, (const void *)head, sizeof(head) - 1);
+	char text[256];
+
+	snprintf(text, sizeof(text),
+		 "%s{\"end\":{\"lines\":1,\"crc32\":%lu}}\n", head, sum);
+	put(text, strlen(text));
+	assert_int_equal(read_state(st, true), -EBADMSG);
+	assert_string_equal(why, "another version has written it");
+	assert_true(is_there(".bad"));
+}
+
+/* What a newer one of the same version says besides is passed over */
+static void test_more_is_said(void **state)
+{
+	static const char lines[] =
+		"{\"sipalgd_state\":{\"version\":1,\"orderly\":true,"
+		"\"mood\":\"fine\"}}\n"
+		"{\"novelty\":{\"x\":1}}\n"
+		"{\"mapping\":{\"inside\":{\"addr\":\"192.168.1.10\","
+		"\"port\":5060},\"public_end\":{\"addr\":\"203.0.113.1\","
+		"\"port\":5077},\"flavour\":[]}}\n";
+	struct endpoint end = stage_end(PUBLIC_ADDR ":5077");
+	struct stage *st = *state;
+	unsigned long sum = crc32(0, (const void *)lines, sizeof(lines) - 1);
+	char text[1024];
+
+	snprintf(text, sizeof(text),
+		 "%s{\"end\":{\"lines\":3,\"crc32\":%lu}}\n", lines, sum);
+	put(text, strlen(text));
+	assert_int_equal(read_state(st, true), 0);
+	assert_int_equal(count.restored, 1);
+	assert_int_equal(count.dropped, 1);
+	assert_non_null(mapping_find_public(&st->alg->bindings, &end));
+}
+
 /* Read once, it is of yesterday: what needs more than that is not in it */
 static void test_read_twice(void **state)
 {
@@ -355,6 +397,8 @@ int main(void)
 		TEST(test_an_empty_kernel),
 		TEST(test_the_kernel_knows_better),
 		TEST(test_damage),
+		TEST(test_another_version),
+		TEST(test_more_is_said),
 		TEST(test_read_twice),
 		TEST(test_none),
 		TEST(test_links),
