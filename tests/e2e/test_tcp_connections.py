@@ -301,7 +301,11 @@ def test_reset(net, line, side, held):
         this.acknowledged()
     this.reset()
     other.breaks(0.3)
-    assert states(net) <= {"CLOSE"}
+    # The daemon ends the entry when it has told the other side
+    end = time.monotonic() + ENTRY_S
+    while not states(net) <= {"CLOSE"}:
+        assert time.monotonic() < end, net.conntrack.text()
+        time.sleep(0.01)
 
 
 def states(net):
