@@ -1,37 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The line changes: another address, another uplink, or it goes and comes."""
+"""The line changes: another address, or it goes and comes.
+
+Another uplink: test_uplinks.py; connections: test_tcp_lifecycle.py.
+"""
 
 import time
 
 import pytest
 
-from lib.agents import Agent, Line, media_flows
+from lib.agents import media_flows
 from lib.call import Call, announced, call_out
 from lib.gateway import ALICE, MEDIA, PROXY, PUBLIC
+from lib.line import NEW, gone, readdress
 from lib.sip import sdp
 from lib.supervisor import Supervised
-from lib.tcp import Listener, TcpLine
-from lib.tcpnet import TcpNet
-from lib.tcpnet import opened as tcp_opened
-from lib.topologies import PUBLIC1, TwoUplinks, opened
 
-NEW = "203.0.113.5"
-AT_ONCE_S = 2.5
 pytestmark = pytest.mark.config(log__level="info")
-
-
-def readdress(net, new=NEW, old=PUBLIC):
-    """The provider gives another address, as after a new PPP session."""
-    net.gw.ip(f"addr del {old}/24 dev wan0", f"addr add {new}/24 dev wan0",
-              f"route replace default via {PROXY}")
-
-
-def gone(net, address=PUBLIC):
-    """No entry has that address any more."""
-    end = time.monotonic() + AT_ONCE_S
-    while address in net.conntrack.text():
-        assert time.monotonic() < end, net.conntrack.text()
-        time.sleep(0.05)
 
 
 def moved(line):
@@ -144,48 +128,3 @@ def test_other_addresses_come_and_go(daemon, net, line):
     assert len(daemon.ctl("registrations")) == 1
     Call(line).invite_in()
     assert "addresses or routes changed" not in daemon.log()
-
-
-class TestUplinks:
-    """Two of them; the default route chooses."""
-
-    @pytest.fixture
-    def net(self, request):
-        yield from opened(TwoUplinks, request)
-
-    @pytest.mark.config(gateway__wan_interfaces="wan0, wan1")
-    def test_the_default_route_moves(self, daemon, net, phone, own):
-        """The registrar is reached by both."""
-        far = "192.0.2.7"
-        net.prov.ip(f"addr add {far}/32 dev lo")
-        net.prov1.ip(f"addr add {far}/32 dev lo")
-        net.gw.ip("route del 192.0.2.0/24")
-        first = Line(phone(), own(Agent(net.prov, far, 5060, user="proxy")))
-        first.register()
-        assert first.public[5060][0] == PUBLIC
-        net.gw.ip("route replace default via 198.51.100.10")
-        gone(net)
-        second = Line(first.phone,
-                      own(Agent(net.prov1, far, 5060, user="proxy")))
-        second.register()
-        assert second.public[5060][0] == PUBLIC1
-        Call(second).invite_in()
-
-
-class TestTcp:
-    """Its connections cannot move: both ends learn it."""
-
-    @pytest.fixture
-    def net(self, request):
-        yield from tcp_opened(TcpNet, request)
-
-    def test_another_address(self, daemon, net, own):
-        listener = own(Listener(net.prov, PROXY))
-        line = own(TcpLine(net, listener=listener)).learn()
-        line.register()
-        readdress(net)
-        line.inside.breaks(AT_ONCE_S)
-        line.outside.breaks(AT_ONCE_S)
-        gone(net)
-        again = own(TcpLine(net, listener=listener)).learn()
-        again.register()

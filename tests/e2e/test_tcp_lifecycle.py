@@ -12,6 +12,7 @@ from lib import sip
 from lib.ctnetlink import tcp as tcp_entries
 from lib.daemon import Sipalgd
 from lib.gateway import PROXY, PUBLIC
+from lib.line import AT_ONCE_S, gone, readdress
 from lib.tcp import (Chatter, Flow, Listener, TcpLine, connect,
                      promptly, pump)
 from lib.tcpnet import LONG, SHORT, TcpNet, opened
@@ -282,3 +283,16 @@ def test_the_registration_is_reachable_over_a_restart(daemon, net, own):
     outside.send(line.server.request("OPTIONS", "sip:alice@%s:%d"
                                      % line.contact))
     assert sip.Message(inside.message()).uri == f"sip:alice@{SHORT}:5060"
+
+
+def test_another_address(daemon, net, own):
+    """They cannot move: both ends learn it, and come anew."""
+    listener = own(Listener(net.prov, PROXY))
+    line = own(TcpLine(net, listener=listener)).learn()
+    line.register()
+    readdress(net)
+    line.inside.breaks(AT_ONCE_S)
+    line.outside.breaks(AT_ONCE_S)
+    gone(net)
+    again = own(TcpLine(net, listener=listener)).learn()
+    again.register()

@@ -13,6 +13,7 @@ from lib import sip
 from lib.agents import Agent, Line, Media, media_blocked, media_flows
 from lib.call import Call, announced, call_in, call_out
 from lib.gateway import ALICE, BOB, MEDIA, PUBLIC
+from lib.line import gone
 from lib.sip import sdp
 from lib.topologies import (FAR1, MEDIA1, PROXY1, PUBLIC1, TwoUplinks,
                             opened)
@@ -137,3 +138,21 @@ def test_two_phones_on_two_uplinks(daemon, phone, server, server1):
         line.register()
     for line in lines:
         Call(line).invite_in()
+
+
+@both
+def test_the_default_route_moves(daemon, net, phone, own):
+    """The registrar is reached by both."""
+    far = "192.0.2.7"
+    net.prov.ip(f"addr add {far}/32 dev lo")
+    net.prov1.ip(f"addr add {far}/32 dev lo")
+    net.gw.ip("route del 192.0.2.0/24")
+    first = Line(phone(), own(Agent(net.prov, far, 5060, user="proxy")))
+    first.register()
+    assert first.public[5060][0] == PUBLIC
+    net.gw.ip(f"route replace default via {PROXY1}")
+    gone(net)
+    second = Line(first.phone, own(Agent(net.prov1, far, 5060, user="proxy")))
+    second.register()
+    assert second.public[5060][0] == PUBLIC1
+    Call(second).invite_in()
