@@ -535,7 +535,7 @@ static bool has_moved(const struct connections *all, const struct connection *c)
 	/* Of a hairpin both ends are inside */
 	return TABLE_HAS(c, by_wan) && endpoint_eq(&c->lan.dst, &c->wan.src) &&
 	       nat_has_moved(all->nat, &c->lan.src, &c->lan.dst,
-			     &c->wan.dst.addr, c->stream.changed);
+			     &c->wan.dst.addr, false);
 }
 
 static void move(struct connections *all, struct connection *c, uint64_t now_ms)

@@ -889,8 +889,12 @@ static void set_move(struct registrations *regs, struct registration *first,
 
 	/* The set goes with its last one */
 	DL_FOREACH_SAFE (first, reg, next) {
+		/* An entry that we hold was our choice, a TCP connection's
+		 * address may be another NAT rule's
+		 */
 		if (nat_has_moved(nat, &reg->lan.src, &reg->lan.dst,
-				  &reg->map->public_end.addr, true))
+				  &reg->map->public_end.addr,
+				  reg->hold[0] != NULL))
 			registration_end(regs, reg, "moved", now_ms);
 	}
 }

@@ -296,3 +296,18 @@ def test_another_address(daemon, net, own):
     gone(net)
     again = own(TcpLine(net, listener=listener)).learn()
     again.register()
+
+
+def test_an_address_that_never_was_the_gateways(daemon, net, own):
+    """Another NAT rule gives one that is routed here: what changes elsewhere
+    ends no registration."""
+    routed = "203.0.113.77"
+    net.gw.run(["iptables", "-t", "nat", "-I", "POSTROUTING", "-o", "wan0",
+                "-j", "SNAT", "--to-source", routed])
+    net.prov.ip(f"route add {routed}/32 via {PUBLIC}")
+    line = own(TcpLine(net))
+    line.register()
+    net.gw.ip("addr add 10.55.0.1/24 dev lan0")
+    time.sleep(2.5)
+    assert len(daemon.ctl("registrations")) == 1
+    line.register()
