@@ -171,6 +171,9 @@ struct saved_kind {
 			uint64_t now_ms);
 };
 
+/** saved_text() - @from, which may be NULL, as text of a saved struct */
+void saved_text(char *to, size_t cap, const char *from);
+
 /** saved_kinds - Ended by a row without a name */
 extern const struct saved_kind saved_kinds[];
 

@@ -8,14 +8,17 @@
 #define MAX_STALE 16
 #define BUFFER (1 << 16)
 
+static bool prepare(struct netlink *n)
+{
+	*n = (struct netlink){ .buf_len = BUFFER, .buf = malloc(BUFFER) };
+	return n->buf;
+}
+
 int netlink_open(struct netlink *n, int bus, unsigned int groups)
 {
 	int err;
 
-	*n = (struct netlink){ 0 };
-	n->buf_len = BUFFER;
-	n->buf = malloc(n->buf_len);
-	if (!n->buf)
+	if (!prepare(n))
 		return -ENOMEM;
 	n->nl = mnl_socket_open2(bus, SOCK_CLOEXEC);
 	if (n->nl && mnl_socket_bind(n->nl, groups, MNL_SOCKET_AUTOPID) == 0) {
@@ -31,10 +34,7 @@ int netlink_adopt(struct netlink *n, int fd)
 {
 	int err;
 
-	*n = (struct netlink){ 0 };
-	n->buf_len = BUFFER;
-	n->buf = malloc(n->buf_len);
-	if (!n->buf)
+	if (!prepare(n))
 		return -ENOMEM;
 	n->nl = mnl_socket_fdopen(fd);
 	if (n->nl) {

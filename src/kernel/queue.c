@@ -39,6 +39,21 @@ static void put_fail_open(struct nlmsghdr *nlh, bool open)
 	mnl_attr_put_u32(nlh, NFQA_CFG_MASK, htonl(NFQA_CFG_F_FAIL_OPEN));
 }
 
+static void put_params(struct nlmsghdr *nlh, uint32_t max_length)
+{
+	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
+	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
+	put_fail_open(nlh, true);
+}
+
+/* Not acknowledged: where packets come, the answer would stand among them */
+static int tell(const struct queue *queue, const struct nlmsghdr *nlh)
+{
+	return mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) < 0
+		       ? -errno
+		       : 0;
+}
+
 static int bind_queue(struct queue *queue)
 {
 	char buf[NETLINK_REQUEST];
@@ -50,9 +65,7 @@ static int bind_queue(struct queue *queue)
 	if (err)
 		return err;
 	nlh = config_message(buf, queue);
-	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
-	nfq_nlmsg_cfg_put_qmaxlen(nlh, queue->max_length);
-	put_fail_open(nlh, true);
+	put_params(nlh, queue->max_length);
 	return netlink_ask(&queue->netlink, nlh, NULL, NULL);
 }
 
@@ -62,11 +75,8 @@ int queue_set_fail_open(struct queue *queue, bool open)
 	struct nlmsghdr *nlh =
 		nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, queue->number);
 
-	/* Not acknowledged: the answer would stand among the packets */
 	put_fail_open(nlh, open);
-	return mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) < 0
-		       ? -errno
-		       : 0;
+	return tell(queue, nlh);
 }
 
 static void widen_socket(const struct queue *queue)
@@ -108,21 +118,16 @@ static bool has_queue(const struct queue *queue)
 	return found;
 }
 
-/* As bind_queue() and queue_open() would: but packets wait in the socket, and
- * an answer would stand among them
+/* What bind_queue() asks for besides, where packets wait in the socket already
  */
-static int set_params(struct queue *queue, uint32_t max_length)
+static int set_params(const struct queue *queue)
 {
 	char buf[NETLINK_REQUEST];
 	struct nlmsghdr *nlh =
 		nfq_nlmsg_put(buf, NFQNL_MSG_CONFIG, queue->number);
 
-	nfq_nlmsg_cfg_put_params(nlh, NFQNL_COPY_PACKET, 0xffff);
-	nfq_nlmsg_cfg_put_qmaxlen(nlh, max_length);
-	put_fail_open(nlh, true);
-	return mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len) < 0
-		       ? -errno
-		       : 0;
+	put_params(nlh, queue->max_length);
+	return tell(queue, nlh);
 }
 
 int queue_adopt(struct queue *queue, int fd, uint16_t number,
@@ -137,7 +142,7 @@ int queue_adopt(struct queue *queue, int fd, uint16_t number,
 	else if (!has_queue(queue))
 		err = -ESTALE;
 	else
-		err = set_params(queue, max_length);
+		err = set_params(queue);
 	if (err) {
 		queue_close(queue);
 		return err;
@@ -228,7 +233,7 @@ static void release_older(struct queue *queue, uint32_t id)
 		nfq_nlmsg_put(buf, NFQNL_MSG_VERDICT_BATCH, queue->number);
 
 	nfq_nlmsg_verdict_put(nlh, (int)(id - 1), NF_ACCEPT);
-	mnl_socket_sendto(queue->netlink.nl, nlh, nlh->nlmsg_len);
+	tell(queue, nlh);
 	queue->inherited = false;
 }
 

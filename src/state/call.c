@@ -1017,9 +1017,8 @@ void call_save(const struct call *call, struct saved_call *out)
 	}
 	span_copy(out->call_id, sizeof(out->call_id), call_id(call));
 	memcpy(out->codecs, call->codecs, sizeof(out->codecs));
-	snprintf(out->from, sizeof(out->from), "%s",
-		 call->from ? call->from : "");
-	snprintf(out->to, sizeof(out->to), "%s", call->to ? call->to : "");
+	saved_text(out->from, sizeof(out->from), call->from);
+	saved_text(out->to, sizeof(out->to), call->to);
 	while (out->peers < CALL_PEERS && call->peer[out->peers]) {
 		out->peer[out->peers].remote =
 			call->peer[out->peers]->key.remote;

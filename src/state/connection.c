@@ -571,7 +571,7 @@ unsigned int connections_move(struct connections *all, uint64_t now_ms)
 
 bool connection_save(const struct connection *c, struct saved_connection *out)
 {
-	if (c->refused || c->kind == CONNECTION_PLAIN)
+	if (c->refused || c->stream.closed || c->kind == CONNECTION_PLAIN)
 		return false;
 	*out = (struct saved_connection){
 		.lan = c->lan,

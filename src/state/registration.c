@@ -909,11 +909,6 @@ void registrations_move(struct registrations *regs, uint64_t now_ms)
 
 /* ---- over a restart ---- */
 
-static void copy_text(char *to, size_t cap, const char *from)
-{
-	snprintf(to, cap, "%s", from ? from : "");
-}
-
 void registration_save(const struct registration *reg,
 		       struct saved_registration *out)
 {
@@ -937,11 +932,11 @@ void registration_save(const struct registration *reg,
 		.asks_rport = reg->set->asks_rport,
 	};
 	span_copy(out->aor, sizeof(out->aor), aor);
-	copy_text(out->user, sizeof(out->user), reg->user);
-	copy_text(out->transport, sizeof(out->transport), reg->transport);
-	copy_text(out->contact_text, sizeof(out->contact_text),
-		  reg->contact_inside);
-	copy_text(out->user_agent, sizeof(out->user_agent), reg->user_agent);
+	saved_text(out->user, sizeof(out->user), reg->user);
+	saved_text(out->transport, sizeof(out->transport), reg->transport);
+	saved_text(out->contact_text, sizeof(out->contact_text),
+		   reg->contact_inside);
+	saved_text(out->user_agent, sizeof(out->user_agent), reg->user_agent);
 }
 
 static struct registration *add_saved(struct registrations *regs,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/saved.h"
 
+#include <stdio.h>
 #include <utlist.h>
 
 #include "state/alg.h"
@@ -183,6 +184,11 @@ static const struct field connection_fields[] = {
 	  .fields = stream_image_fields },
 	{ 0 },
 };
+
+void saved_text(char *to, size_t cap, const char *from)
+{
+	snprintf(to, cap, "%s", from ? from : "");
+}
 
 /* ---- kinds ---- */
 
