@@ -53,6 +53,10 @@ def check_audio(net):
     """About two seconds of 20 ms packets each way, from one public port."""
     out = [d for d in net.wan.datagrams(src=PUBLIC, dst=PROXY, sent=True)
            if d.payload[:1] == b"\x80"]
+    # SIPp's player may be a packet late, when its BYE has gone: no call's, so
+    # it leaves as NAT without us would have it
+    if out and out[-1].sport != out[0].sport:
+        out.pop()
     heard = [d for d in net.lan.datagrams(src=PROXY, sent=True)
              if d.payload[:1] == b"\x80"]
     assert len(out) > 50 and len(heard) > 50
