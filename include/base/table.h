@@ -66,4 +66,31 @@ static inline void table_walks_leave(struct table_walk *walks,
 	}
 }
 
+/*
+ * Who goes first where a table is full: a list of utlist.h with a second
+ * pointer into it. Objects that nobody has confirmed yet stand before those
+ * that somebody has, so that a flood displaces itself; in both parts the one
+ * longest unused comes first. @sure is the first confirmed one, or NULL.
+ */
+
+/** TABLE_QUEUE_ADD() - Put an object in that is not confirmed yet */
+#define TABLE_QUEUE_ADD(list, sure, object) DL_PREPEND_ELEM(list, sure, object)
+
+/** TABLE_QUEUE_LEAVE() - Take it out */
+#define TABLE_QUEUE_LEAVE(list, sure, object)                                  \
+	do {                                                                   \
+		if ((sure) == (object))                                        \
+			(sure) = (object)->next;                               \
+		DL_DELETE(list, object);                                       \
+	} while (0)
+
+/** TABLE_QUEUE_SURE() - It is confirmed, or was used again since: to the end */
+#define TABLE_QUEUE_SURE(list, sure, object)                                   \
+	do {                                                                   \
+		TABLE_QUEUE_LEAVE(list, sure, object);                         \
+		DL_APPEND(list, object);                                       \
+		if (!(sure))                                                   \
+			(sure) = (object);                                     \
+	} while (0)
+
 #endif

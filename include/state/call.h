@@ -69,6 +69,7 @@ enum call_result {
  * @map:	The mapping it began on: held, so that it keeps its port
  * @outgoing:	It was the inside host that sent the INVITE
  * @spoken:	The inside host has said something in it
+ * @sure:	Both sides have agreed on it, and it is not over
  * @carried:	Something was changed in it: from now on to its end, whatever
  *		gateway.mode and bypass.* say meanwhile. Until then nothing is
  *		done for it, either
@@ -95,7 +96,7 @@ struct call {
 	struct peer *peer[CALL_PEERS];
 	struct mapping *map;
 	enum call_state state;
-	bool outgoing, spoken, carried;
+	bool outgoing, spoken, sure, carried;
 	bool ice_in, ice_out, replied, cancelled, bye, path_seen, told;
 	uint16_t status;
 	struct addr remote;
@@ -120,7 +121,8 @@ struct call {
 /**
  * struct calls - All calls
  * @nat:	Of @bindings; timers of calls that are carried lift its @dry
- * @list:	The one longest unused first
+ * @list, @sure: Those that were answered last, see TABLE_QUEUE_ADD(); first of
+ *		all those that are over
  * @ended:	Told once of each call that ends, while all of it is still
  *		there; may be NULL
  * @live:	How many are not ended
@@ -136,7 +138,7 @@ struct calls {
 	struct counters *counters;
 	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
-	struct call *table, *list;
+	struct call *table, *list, *sure;
 	void (*ended)(void *owner, const struct call *call, uint64_t now_ms);
 	void *owner;
 	unsigned int live;

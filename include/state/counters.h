@@ -68,6 +68,7 @@
 	X(calls_ended, "Calls ended")                                          \
 	X(calls_lost, "Calls ended because nothing was heard of them")         \
 	X(calls_evicted, "Calls dropped: limits.calls")                        \
+	X(calls_refused, "Calls not followed: limits.calls, and none is idle") \
 	X(media_mappings, "Media port pairs reserved")                         \
 	X(media_entries, "Media flows created in conntrack")                   \
 	X(media_clashes, "Media flows that conntrack would not take")          \

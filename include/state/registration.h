@@ -92,7 +92,8 @@ struct registration_set {
 
 /**
  * struct registrations - All of them
- * @list:	The set longest unused first
+ * @list, @sure: The sets, those that a registrar has confirmed last; see
+ *		TABLE_QUEUE_ADD()
  * @ended:	Told of each that ends, with how ("removed"), while it is still
  *		there; may be NULL
  * @count:	Contacts
@@ -104,7 +105,7 @@ struct registrations {
 	struct counters *counters;
 	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
-	struct registration_set *table, *list;
+	struct registration_set *table, *list, *sure;
 	struct registration_hold *holds;
 	void (*ended)(void *owner, const struct registration *reg,
 		      const char *how, uint64_t now_ms);

@@ -39,13 +39,16 @@ struct subscription {
 	char key[];
 };
 
-/** struct subscriptions - All of them, the one longest unused first */
+/**
+ * struct subscriptions - All of them
+ * @list, @sure: Those that were granted last; see TABLE_QUEUE_ADD()
+ */
 struct subscriptions {
 	const struct conf *conf;
 	struct bindings *bindings;
 	struct counters *counters;
 	struct timer_wheel *wheel;
-	struct subscription *table, *list;
+	struct subscription *table, *list, *sure;
 };
 
 void subscriptions_free(struct subscriptions *subs);

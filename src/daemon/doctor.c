@@ -130,16 +130,17 @@ static void check_tables(struct look *look, const struct check *check)
 		const char *name;
 		size_t count;
 		uint32_t limit;
-		enum counter evicted;
+		enum counter evicted, refused;
 	} tables[] = {
 		{ "flows", HASH_CNT(by_lan, alg->bindings.by_lan),
-		  conf->limits.flows, COUNTER_flows_evicted },
+		  conf->limits.flows, COUNTER_flows_evicted, COUNTER_COUNT },
 		{ "flows", HASH_CNT(by_lan, alg->connections.by_lan),
-		  conf->limits.flows, COUNTER_tcp_evicted },
+		  conf->limits.flows, COUNTER_tcp_evicted, COUNTER_COUNT },
 		{ "registrations", alg->registrations.count,
-		  conf->limits.registrations, COUNTER_registrations_evicted },
+		  conf->limits.registrations, COUNTER_registrations_evicted,
+		  COUNTER_COUNT },
 		{ "calls", alg->calls.live, conf->limits.calls,
-		  COUNTER_calls_evicted },
+		  COUNTER_calls_evicted, COUNTER_calls_refused },
 	};
 	json_t *finding;
 	char key[32];
@@ -147,15 +148,21 @@ static void check_tables(struct look *look, const struct check *check)
 	for (size_t i = 0; i < COUNT(tables); i++) {
 		uint64_t lost = counted(look, tables[i].evicted);
 		uint64_t wish = 2 * (uint64_t)tables[i].limit;
+		enum counter refused = tables[i].refused;
 
+		if (refused != COUNTER_COUNT)
+			lost += counted(look, refused);
 		if (tables[i].count < NEARLY(tables[i].limit) && !lost)
 			continue;
 		snprintf(key, sizeof(key), "limits.%s", tables[i].name);
 		finding = add_finding(look, check,
 				      "%s is %u: %zu are in use, %" PRIu64
-				      " were dropped to make room (%s)",
+				      " were dropped to make room (%s)%s",
 				      key, tables[i].limit, tables[i].count,
-				      lost, counter_name(tables[i].evicted));
+				      lost, counter_name(tables[i].evicted),
+				      refused != COUNTER_COUNT
+					      ? " or not taken (calls_refused)"
+					      : "");
 		if (tables[i].limit < LIMIT_MAX)
 			mend_by_number(finding, key,
 				       wish < LIMIT_MAX ? wish : LIMIT_MAX);

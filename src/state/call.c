@@ -20,6 +20,8 @@
 #define TEXT_MAX 256
 /* How often pinholes are prolonged, at most */
 #define KEEP_MAX_S 60
+/* An answered call is idle if two looks have seen no media flow */
+#define IDLE_MS (2 * KEEP_MAX_S * 1000)
 
 /* Longest silence that a caller takes for a slow network */
 #define CANCEL_MS 5000
@@ -144,7 +146,7 @@ static void call_free(struct calls *calls, struct call *call)
 	timer_stop(calls->wheel, &call->timer);
 	table_walks_leave(calls->walks, call, call->hh.prev);
 	HASH_DELETE(hh, calls->table, call);
-	DL_DELETE(calls->list, call);
+	TABLE_QUEUE_LEAVE(calls->list, calls->sure, call);
 	free(call->from);
 	free(call->to);
 	symptom_notes_free(call->notes);
@@ -174,8 +176,26 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 	call->due_ms = now_ms + TRANSACTION_MS;
 	timer_start(calls->wheel, &call->timer, call->due_ms);
 	/* Of all calls, those that are over make room first */
-	DL_DELETE(calls->list, call);
+	TABLE_QUEUE_LEAVE(calls->list, calls->sure, call);
 	DL_PREPEND(calls->list, call);
+	call->sure = false;
+}
+
+/* It was heard of, or its media */
+static void touch(struct calls *calls, struct call *call)
+{
+	if (call->sure) {
+		TABLE_QUEUE_SURE(calls->list, calls->sure, call);
+		return;
+	}
+	TABLE_QUEUE_LEAVE(calls->list, calls->sure, call);
+	TABLE_QUEUE_ADD(calls->list, calls->sure, call);
+}
+
+static void make_sure(struct calls *calls, struct call *call)
+{
+	call->sure = true;
+	touch(calls, call);
 }
 
 void calls_free(struct calls *calls)
@@ -204,20 +224,37 @@ static void call_add_peer(struct calls *calls, struct call *call,
 				  &flow->lan.dst.addr, now_ms);
 }
 
+/* The one that is of least use goes. A call in which people talk is not given
+ * up for one that begins.
+ */
+static bool make_room(struct calls *calls, uint64_t now_ms)
+{
+	struct call *first = calls->list;
+
+	if (HASH_COUNT(calls->table) < calls->conf->limits.calls)
+		return true;
+	if (first->sure && now_ms - first->heard_ms < IDLE_MS) {
+		counter_add(calls->counters, COUNTER_calls_refused);
+		return false;
+	}
+	counter_add(calls->counters, COUNTER_calls_evicted);
+	call_close(calls, first);
+	tell_end(calls, first, now_ms);
+	call_free(calls, first);
+	return true;
+}
+
 static struct call *call_new(struct calls *calls, const char *key,
 			     size_t key_len, struct span from, struct span to,
 			     uint64_t now_ms)
 {
-	struct call *call = calloc(1, sizeof(*call) + key_len);
+	struct call *call;
 
+	if (!make_room(calls, now_ms))
+		return NULL;
+	call = calloc(1, sizeof(*call) + key_len);
 	if (!call)
 		return NULL;
-	if (HASH_COUNT(calls->table) >= calls->conf->limits.calls) {
-		counter_add(calls->counters, COUNTER_calls_evicted);
-		call_close(calls, calls->list);
-		tell_end(calls, calls->list, now_ms);
-		call_free(calls, calls->list);
-	}
 	call->key_len = key_len;
 	memcpy(call->key, key, key_len);
 	call->started_ms = call->heard_ms = now_ms;
@@ -232,7 +269,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 		free(call);
 		return NULL;
 	}
-	DL_APPEND(calls->list, call);
+	TABLE_QUEUE_ADD(calls->list, calls->sure, call);
 	calls->live++;
 	return call;
 }
@@ -316,9 +353,9 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 		call->outgoing = outbound == request;
 		call->remote = flow->lan.dst.addr;
 	} else if (call->state != CALL_ENDED) {
-		DL_DELETE(calls->list, call);
-		DL_APPEND(calls->list, call);
+		touch(calls, call);
 	} else if (request && msg->method == SIP_INVITE) {
+		touch(calls, call);
 		call->remote = flow->lan.dst.addr;
 	}
 	/* Outside cannot keep its way in open by calls that nobody takes */
@@ -735,6 +772,7 @@ static void confirm(struct calls *calls, struct call *call, struct dialog *d,
 		call->answered_ms = now_ms;
 	call->status = msg->status;
 	call->heard_ms = now_ms;
+	make_sure(calls, call);
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
 }
@@ -797,6 +835,7 @@ static void on_update_answer(struct calls *calls, struct call *call,
 	if (!d->confirmed)
 		return;
 	set_agreed(call, d, now_ms);
+	make_sure(calls, call);
 	read_session_timer(call, msg, now_ms);
 	set_due_active(calls, call, now_ms);
 }
@@ -898,6 +937,8 @@ static void listen_to(struct calls *calls, struct call *call, uint64_t now_ms)
 	if (sign != MEDIA_SILENT || !call->pinholes || has_ice(call) ||
 	    call->state != CALL_ACTIVE)
 		call->heard_ms = now_ms;
+	if (sign == MEDIA_HEARD && call->state != CALL_ENDED)
+		touch(calls, call);
 	/* A line that stands for days */
 	if (sign == MEDIA_HEARD && call->state == CALL_ACTIVE && !call->bye &&
 	    !call->expires_ms)
@@ -1134,6 +1175,8 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 		call_free(calls, call);
 		return false;
 	}
+	if (call->state == CALL_ACTIVE || call->state == CALL_HELD)
+		make_sure(calls, call);
 	call_reconcile(calls, call);
 	watch_again(call, now_ms);
 	schedule(calls, call, now_ms);

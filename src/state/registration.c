@@ -106,7 +106,7 @@ static void set_free_if_empty(struct registrations *regs,
 		return;
 	table_walks_leave(regs->walks, set, set->hh.prev);
 	HASH_DELETE(hh, regs->table, set);
-	DL_DELETE(regs->list, set);
+	TABLE_QUEUE_LEAVE(regs->list, regs->sure, set);
 	free(set);
 }
 
@@ -130,8 +130,7 @@ set_by_key(struct registrations *regs, const char *key, size_t len, bool make)
 		free(set);
 		return NULL;
 	}
-	/* At the head, where the next to go are, until it is confirmed */
-	DL_PREPEND(regs->list, set);
+	TABLE_QUEUE_ADD(regs->list, regs->sure, set);
 	return set;
 }
 
@@ -638,8 +637,7 @@ static void hold(struct registrations *regs, struct registration *reg,
 static void start_timers(struct registrations *regs, struct registration *reg,
 			 uint64_t now_ms)
 {
-	DL_DELETE(regs->list, reg->set);
-	DL_APPEND(regs->list, reg->set);
+	TABLE_QUEUE_SURE(regs->list, regs->sure, reg->set);
 	schedule(regs, reg, now_ms);
 	if (addr_is_set(&regs->conf->gateway.advertised_address) &&
 	    reg->lan.proto == IPPROTO_UDP)

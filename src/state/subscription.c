@@ -20,7 +20,7 @@ static void subscription_free(struct subscriptions *subs,
 {
 	timer_stop(subs->wheel, &sub->timer);
 	HASH_DELETE(hh, subs->table, sub);
-	DL_DELETE(subs->list, sub);
+	TABLE_QUEUE_LEAVE(subs->list, subs->sure, sub);
 	peer_release(sub->peer);
 	mapping_release(subs->bindings, sub->map);
 	free(sub);
@@ -63,8 +63,19 @@ static struct subscription *add(struct subscriptions *subs, const char *key,
 		peer_hold(subs->bindings, &map->in.inside.addr, remote, now_ms);
 	sub->map = map;
 	sub->map->holds++;
-	DL_APPEND(subs->list, sub);
+	TABLE_QUEUE_ADD(subs->list, subs->sure, sub);
 	return sub;
+}
+
+/* It was heard of */
+static void touch(struct subscriptions *subs, struct subscription *sub)
+{
+	if (sub->granted) {
+		TABLE_QUEUE_SURE(subs->list, subs->sure, sub);
+		return;
+	}
+	TABLE_QUEUE_LEAVE(subs->list, subs->sure, sub);
+	TABLE_QUEUE_ADD(subs->list, subs->sure, sub);
 }
 
 /* The subscription of a message; made if the message begins one */
@@ -80,11 +91,9 @@ static struct subscription *get(struct subscriptions *subs,
 	if (!len)
 		return NULL;
 	HASH_FIND(hh, subs->table, key, len, sub);
-	if (sub) {
-		DL_DELETE(subs->list, sub);
-		DL_APPEND(subs->list, sub);
-	}
-	if (!sub && begins)
+	if (sub)
+		touch(subs, sub);
+	else if (begins)
 		sub = add(subs, key, len, &flow->lan.dst.addr, flow->map,
 			  now_ms);
 	return sub;
@@ -121,6 +130,7 @@ static void on_answer(struct subscriptions *subs, struct subscription *sub,
 		return;
 	}
 	sub->granted = true;
+	touch(subs, sub);
 	if (expires.len)
 		span_to_uint(expires, UINT32_MAX, &seconds);
 	/* Also with 0: the last NOTIFY follows (RFC 6665 4.1.2.3) */
@@ -211,6 +221,7 @@ bool subscription_restore(struct subscriptions *subs,
 	if (!sub)
 		return false;
 	sub->granted = in->granted;
+	touch(subs, sub);
 	last(subs, sub, (in->due_ms - now_ms + 999) / 1000, now_ms);
 	return true;
 }

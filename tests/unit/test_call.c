@@ -667,23 +667,91 @@ static void test_exhaustion(void **state)
 	assert_true(talk_has(st, "m=audio 16384 "));
 }
 
-static void test_limit(void **state)
+static void invite_number(int i)
 {
 	char id[16];
 
+	snprintf(id, sizeof(id), "%d", i);
+	out(st, .call_id = id, .method = "INVITE", .remote_tag = "",
+	    .sdp = mine(4000 + 2 * i));
+}
+
+static void answer_number(int i)
+{
+	char id[16];
+
+	snprintf(id, sizeof(id), "%d", i);
+	in(st, .call_id = id, .method = "INVITE", .status = 200,
+	   .sdp = theirs(6000));
+}
+
+static void rtp_of_number(int i, char *inside, size_t cap)
+{
+	snprintf(inside, cap, PHONE_ADDR ":%d", 4000 + 2 * i);
+}
+
+static bool is_open_number(int i)
+{
+	char inside[32];
+
+	rtp_of_number(i, inside, sizeof(inside));
+	return talk_port(st, inside, FAR_RTP) != 0;
+}
+
+/* What nobody has answered makes room for what is new, the oldest first; calls
+ * in which people talk do not
+ */
+static void test_limit(void **state)
+{
 	(void)state;
 	st->conf.limits.calls = 3;
-	for (int i = 0; i < 5; i++) {
-		snprintf(id, sizeof(id), "%d", i);
-		out(st, .call_id = id, .method = "INVITE", .remote_tag = "",
-		    .sdp = mine(4000 + 2 * i));
-		in(st, .call_id = id, .method = "INVITE", .status = 200,
-		   .sdp = theirs(6000));
-	}
+	invite_number(0);
+	answer_number(0);
+	for (int i = 1; i < 6; i++)
+		invite_number(i);
+	answer_number(4);
 	assert_int_equal(HASH_COUNT(st->alg->calls.table), 3);
-	assert_int_equal(stage_count(st, COUNTER_calls_evicted), 2);
-	assert_int_equal(st->alg->media.pinholes, 6);
-	assert_int_equal(talk_port(st, RTP, FAR_RTP), 0);
+	assert_int_equal(stage_count(st, COUNTER_calls_evicted), 3);
+	assert_true(is_open_number(0) && is_open_number(4));
+	assert_int_equal(st->alg->media.pinholes, 4);
+	/* Also when they are older than all that nobody answers */
+	for (int i = 6; i < 20; i++)
+		invite_number(i);
+	assert_true(is_open_number(0) && is_open_number(4));
+	assert_int_equal(stage_count(st, COUNTER_calls_refused), 0);
+}
+
+/* All are answered: the one in which nobody talks any more goes, and if there
+ * is none, the new one is not taken
+ */
+static void test_limit_of_answered(void **state)
+{
+	char inside[32];
+
+	(void)state;
+	st->conf.limits.calls = 2;
+	for (int i = 0; i < 2; i++) {
+		invite_number(i);
+		answer_number(i);
+	}
+	invite_number(2);
+	assert_true(is_open_number(0) && is_open_number(1));
+	assert_int_equal(stage_count(st, COUNTER_calls_evicted), 0);
+	assert_int_equal(stage_count(st, COUNTER_calls_refused), 1);
+	/* Its description went as it came, and it was told why */
+	assert_true(talk_has(st, "c=IN IP4 " PHONE_ADDR));
+	assert_non_null(strstr(symptoms_recent(&st->alg->symptoms, 0)->text,
+			       "calls_refused"));
+	for (int i = 0; i < 13; i++) {
+		stage_wait(st, 10);
+		rtp_of_number(1, inside, sizeof(inside));
+		stage_send(st, inside, FAR_RTP, "rtp");
+	}
+	invite_number(3);
+	answer_number(3);
+	assert_true(is_open_number(1) && is_open_number(3));
+	assert_false(is_open_number(0));
+	assert_int_equal(stage_count(st, COUNTER_calls_evicted), 1);
 }
 
 /* In the middle of a call that is older than this program */
@@ -932,6 +1000,7 @@ int main(void)
 		TEST(test_slipstreaming),
 		TEST(test_exhaustion),
 		TEST(test_limit),
+		TEST(test_limit_of_answered),
 		TEST(test_older_call),
 		TEST(test_observe),
 		TEST(test_switched_off_meanwhile),

@@ -345,6 +345,39 @@ static void test_limit(void **state)
 	assert_int_equal(stage_count(st, COUNTER_registrations_evicted), 3);
 }
 
+/* A flood that nobody confirms displaces itself, and neither who is registered
+ * nor, at once, who has just asked
+ */
+static void test_limit_of_unconfirmed(void **state)
+{
+	char phone[32], contact[64];
+	struct nat_entry e;
+
+	(void)state;
+	st->conf.limits.registrations = 10;
+	talk_register(st, PHONE, PUBLIC, 600);
+	for (int i = 0; i < 30; i++) {
+		snprintf(phone, sizeof(phone), "192.168.1.%d:5060", 20 + i);
+		snprintf(contact, sizeof(contact), "Contact: <sip:u@%s>\r\n",
+			 phone);
+		out(st, .phone = phone, .method = "REGISTER", .call_id = phone,
+		    .remote_tag = "", .extra = contact);
+		/* The eighth after him, and he is answered */
+		if (i == 8)
+			in(st, .phone = "192.168.1.20:5060",
+			   .public_end = "203.0.113.1:5061",
+			   .method = "REGISTER", .status = 200,
+			   .call_id = "192.168.1.20:5060",
+			   .extra = "Contact: <sip:u@203.0.113.1:5061>"
+				    ";expires=600\r\n");
+	}
+	assert_int_equal(count(), 10);
+	assert_int_equal(stage_count(st, COUNTER_registrations_confirmed), 2);
+	assert_int_equal(stage_count(st, COUNTER_registrations_evicted), 21);
+	assert_true(entry(PHONE, &e) && e.fixed);
+	assert_true(entry("192.168.1.20:5060", &e) && e.fixed);
+}
+
 /* Flows fewer than a message needs: no flow in hand may go */
 static void test_few_flows(void **state)
 {
@@ -412,6 +445,7 @@ int main(void)
 		TEST(test_keep_no),
 		TEST(test_stun_phone),
 		TEST(test_limit),
+		TEST(test_limit_of_unconfirmed),
 		TEST(test_few_flows),
 		TEST(test_faults),
 	};
