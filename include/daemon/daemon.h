@@ -27,6 +27,7 @@
  *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
  * @line_ms:	When next to look what changes of addresses and routes mean
+ * @overrun_ms:	When it was last said that conntrack told too much at once
  * @watch_ms:	How often the supervisor wants to hear that we live; 0: never
  * @alive_ms:	When it last did
  * @taken:	Packets taken until then
@@ -47,7 +48,7 @@ struct daemon {
 	uint64_t doctor_base_ms;
 	unsigned long refused_base;
 	int64_t started_at_s;
-	uint64_t line_ms, watch_ms, alive_ms, taken;
+	uint64_t line_ms, overrun_ms, watch_ms, alive_ms, taken;
 	struct httpd *metrics;
 	enum conf_mode file_mode;
 	struct keeper keeper;

@@ -35,6 +35,9 @@ int netlink_open(struct netlink *n, int bus, unsigned int groups);
 int netlink_adopt(struct netlink *n, int fd);
 void netlink_close(struct netlink *n);
 
+/** netlink_widen() - Have the kernel keep so much that was not taken yet */
+void netlink_widen(const struct netlink *n, int bytes);
+
 /** netlink_fd() - To poll; -1 while closed */
 int netlink_fd(const struct netlink *n);
 
@@ -54,6 +57,8 @@ int netlink_ask(struct netlink *n, struct nlmsghdr *req, mnl_cb_t cb,
 
 /**
  * netlink_take() - Take in waiting events, without waiting for more
+ *
+ * A flood of them does not keep the caller: what is left shows in a poll.
  *
  * Return: 0; -ENOBUFS if some were lost; -errno
  */

@@ -122,6 +122,9 @@ unsigned int alg_line_changed(struct alg *alg, uint64_t now_ms);
 /** alg_gone() - The kernel has dropped an entry */
 void alg_gone(struct alg *alg, const struct tuple *lan);
 
+/** alg_doubt() - It may have dropped any: that was not told */
+void alg_doubt(struct alg *alg, uint64_t now_ms);
+
 /** alg_run() - Do what is due: whenever alg_wait_ms() is over */
 void alg_run(struct alg *alg, uint64_t now_ms);
 

@@ -229,6 +229,10 @@ void call_progress(struct calls *calls, struct call *call,
  */
 void calls_move(struct calls *calls);
 
+/** calls_doubt() - The kernel may have dropped entries: they are made anew
+ * within seconds */
+void calls_doubt(struct calls *calls, uint64_t now_ms);
+
 struct saved_call;
 
 /** call_save() - Write down one that has not ended */

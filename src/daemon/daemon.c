@@ -19,6 +19,8 @@
 #define MAX_EVENTS 32
 /* How often at most it is looked what a change of address or route means */
 #define LINE_MS 1000
+/* How often at most it is said that events of conntrack were lost */
+#define OVERRUN_MS (3600 * 1000)
 
 static uint64_t monotonic_ms(void)
 {
@@ -104,10 +106,21 @@ static void on_gone(void *arg, const struct tuple *t)
 	alg_gone(d->alg, t);
 }
 
+static void on_overrun(struct daemon *d)
+{
+	counter_add(&d->alg->counters, COUNTER_conntrack_overruns);
+	alg_doubt(d->alg, d->now_ms);
+	if (d->overrun_ms && d->now_ms - d->overrun_ms < OVERRUN_MS)
+		return;
+	d->overrun_ms = d->now_ms;
+	log_warning("conntrack: more entries ended at once than could be told; "
+		    "all flows and calls are looked up anew");
+}
+
 static void on_conntrack(struct daemon *d)
 {
 	if (conntrack_take_events(&d->kernel.conntrack, on_gone, d))
-		flows_doubt(&d->alg->bindings);
+		on_overrun(d);
 }
 
 /* A signalling flow, or media, that is older than this process */

@@ -43,6 +43,9 @@ static const struct attributes *attributes_of(bool v4, int direction)
 	return v4 ? &v4_of[direction] : &v6_of[direction];
 }
 
+/* What ends while a packet is worked on, or many; the kernel doubles it */
+#define EVENTS_BUFFER (2 << 20)
+
 int conntrack_open(struct conntrack *ct)
 {
 	struct nfct_filter *filter;
@@ -61,6 +64,7 @@ int conntrack_open(struct conntrack *ct)
 		conntrack_close(ct);
 		return err;
 	}
+	netlink_widen(&ct->events, EVENTS_BUFFER);
 	/* A gateway sees many connections end; only these are of interest */
 	filter = nfct_filter_create();
 	if (filter) {

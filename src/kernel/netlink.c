@@ -7,6 +7,8 @@
 /* Stale answers that are skipped before an answer counts as lost */
 #define MAX_STALE 16
 #define BUFFER (1 << 16)
+/* Events taken in one go */
+#define TAKE_MAX 1024
 
 static bool prepare(struct netlink *n)
 {
@@ -54,6 +56,14 @@ void netlink_close(struct netlink *n)
 	*n = (struct netlink){ 0 };
 }
 
+void netlink_widen(const struct netlink *n, int bytes)
+{
+	int fd = netlink_fd(n);
+
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof(bytes)))
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 int netlink_fd(const struct netlink *n)
 {
 	return n->nl ? mnl_socket_get_fd(n->nl) : -1;
@@ -92,7 +102,7 @@ int netlink_ask(struct netlink *n, struct nlmsghdr *req, mnl_cb_t cb,
 
 int netlink_take(struct netlink *n, mnl_cb_t cb, void *data)
 {
-	for (;;) {
+	for (int i = 0; i < TAKE_MAX; i++) {
 		ssize_t len =
 			recv(netlink_fd(n), n->buf, n->buf_len, MSG_DONTWAIT);
 
@@ -102,4 +112,5 @@ int netlink_take(struct netlink *n, mnl_cb_t cb, void *data)
 			return errno == EAGAIN ? 0 : -errno;
 		mnl_cb_run(n->buf, (size_t)len, 0, 0, cb, data);
 	}
+	return 0;
 }

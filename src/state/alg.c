@@ -109,6 +109,13 @@ void alg_gone(struct alg *alg, const struct tuple *lan)
 	media_gone(&alg->media, lan);
 }
 
+void alg_doubt(struct alg *alg, uint64_t now_ms)
+{
+	alg->bindings.now_ms = now_ms;
+	flows_doubt(&alg->bindings);
+	calls_doubt(&alg->calls, now_ms);
+}
+
 /* ---- which message ---- */
 
 /* SIP that cannot be read: sip.on_malformed says what then */

@@ -20,6 +20,9 @@
 #define TEXT_MAX 256
 /* How often pinholes are prolonged, at most */
 #define KEEP_MAX_S 60
+/* Over how long it is spread where all calls want it */
+#define DOUBT_S 5
+#define RESTORED_S 30
 /* An answered call is idle if two looks have seen no media flow */
 #define IDLE_MS (2 * KEEP_MAX_S * 1000)
 
@@ -1008,6 +1011,22 @@ void calls_move(struct calls *calls)
 	}
 }
 
+/* Whether its media is still open is looked at by then */
+static void look_by(struct calls *calls, struct call *call, uint64_t at_ms)
+{
+	if (call->pinholes && call->timer.due_ms > at_ms)
+		timer_start(calls->wheel, &call->timer, at_ms);
+}
+
+void calls_doubt(struct calls *calls, uint64_t now_ms)
+{
+	unsigned int count = 0;
+	struct call *call;
+
+	DL_FOREACH (calls->list, call)
+		look_by(calls, call, now_ms + 1000 * (count++ % DOUBT_S));
+}
+
 /* ---- over a restart ---- */
 
 static void streams_save(const struct call *call, struct saved_call *out)
@@ -1180,5 +1199,7 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 	call_reconcile(calls, call);
 	watch_again(call, now_ms);
 	schedule(calls, call, now_ms);
+	/* Not all of them at once, now and from then on */
+	look_by(calls, call, now_ms + 1000 * (calls->live % RESTORED_S));
 	return true;
 }

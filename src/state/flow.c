@@ -409,12 +409,21 @@ void flow_end(struct bindings *b, const struct tuple *lan)
 		flow_forget(b, flow);
 }
 
+/* The kernel is asked before it is used again; until then it is remembered, as
+ * what hangs on it may still be of use
+ */
+static void doubt(const struct bindings *b, struct flow *flow)
+{
+	if (flow->sure_until_ms >= b->now_ms)
+		flow->sure_until_ms = b->now_ms - 1;
+}
+
 void flow_gone(struct bindings *b, const struct tuple *lan)
 {
 	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
 
 	if (flow)
-		flow->sure_until_ms = 0;
+		doubt(b, flow);
 }
 
 unsigned int flows_move(struct bindings *b)
@@ -442,7 +451,7 @@ void flows_doubt(struct bindings *b)
 	struct flow *flow;
 
 	DL_FOREACH (b->flows, flow)
-		flow->sure_until_ms = 0;
+		doubt(b, flow);
 }
 
 void flows_age(struct bindings *b, uint64_t now_ms)

@@ -387,6 +387,32 @@ static void test_limits(void **state)
 	assert_true(HASH_CNT(by_inside, b->by_inside) <= 5);
 }
 
+/* What conntrack could not tell: asked for again before it is used, but what
+ * is known of it is not lost at once
+ */
+static void test_doubt(void **state)
+{
+	struct tuple t = tuple("192.168.1.10:5060", "198.51.100.5:5060");
+	unsigned int finds;
+
+	(void)state;
+	b->now_ms = st->now_ms;
+	assert_non_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
+	finds = st->sim.calls[SIMNAT_FIND];
+	assert_non_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
+	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds);
+	flows_doubt(b);
+	stage_wait(st, 5);
+	assert_non_null(flow_find(b, &t, NAT_SIDE_LAN));
+	assert_non_null(outbound("192.168.1.10:5060", "198.51.100.5:5060"));
+	assert_int_equal(st->sim.calls[SIMNAT_FIND], finds + 1);
+	flow_gone(b, &t);
+	stage_wait(st, 290);
+	assert_non_null(flow_find(b, &t, NAT_SIDE_LAN));
+	stage_wait(st, 20);
+	assert_null(flow_find(b, &t, NAT_SIDE_LAN));
+}
+
 static void test_hold(void **state)
 {
 	struct tuple t = tuple("192.168.1.10:5060", "198.51.100.5:5060");
@@ -463,6 +489,7 @@ int main(void)
 		TEST(test_strangers),
 		TEST(test_inbound_from),
 		TEST(test_limits),
+		TEST(test_doubt),
 		TEST(test_hold),
 	};
 
