@@ -27,7 +27,9 @@
  *		the start, or the last reload
  * @drop_overflow: Queues that are full drop; else packets pass unread
  * @line_ms:	When next to look what changes of addresses and routes mean
+ * @full_said_ms: When it was last said that one was
  * @overrun_ms:	When it was last said that conntrack told too much at once
+ * @full_ms:	When next to look whether a queue is full
  * @watch_ms:	How often the supervisor wants to hear that we live; 0: never
  * @alive_ms:	When it last did
  * @taken:	Packets taken until then
@@ -48,7 +50,8 @@ struct daemon {
 	uint64_t doctor_base_ms;
 	unsigned long refused_base;
 	int64_t started_at_s;
-	uint64_t line_ms, overrun_ms, watch_ms, alive_ms, taken;
+	uint64_t line_ms, full_ms, full_said_ms, overrun_ms, watch_ms, alive_ms,
+		taken;
 	struct httpd *metrics;
 	enum conf_mode file_mode;
 	struct keeper keeper;

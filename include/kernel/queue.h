@@ -41,6 +41,8 @@ typedef struct queue_verdict queue_decide_t(void *arg,
  * @in:		QUEUE_BATCH buffers for what comes
  * @out, @out_len: Verdicts of the batch in hand
  * @packets:	Taken so far
+ * @last_id:	Number of the last one; 0: none yet
+ * @missed:	Numbers between those that came: no room in the socket
  * @max_length:	Packets the kernel may hold
  * @inherited:	A predecessor may have taken packets without a verdict
  */
@@ -50,7 +52,8 @@ struct queue {
 	uint32_t max_length;
 	uint8_t *in, *out;
 	size_t out_len;
-	uint64_t packets;
+	uint64_t packets, missed;
+	uint32_t last_id;
 	bool inherited;
 };
 

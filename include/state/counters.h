@@ -57,6 +57,7 @@
 	X(tcp_unseen, "TCP connections no longer read: bytes passed unseen")   \
 	X(tcp_evicted, "TCP connections forgotten: limits.flows")              \
 	X(conntrack_errors, "Requests that conntrack refused")                 \
+	X(queue_full, "Times that a queue was full: packets may have passed")  \
 	X(conntrack_overruns, "Times that conntrack told too much at once")    \
 	X(values_in_doubt, "Values on which two parsers differ, left alone")   \
 	X(registrations_confirmed, "Registrations confirmed by a registrar")   \

@@ -20,6 +20,8 @@
  * @via, @top:	The topmost Via, and what it says; .ptr NULL if there is none
  *		to be read; scratch
  * @announced:	Ports that got a mapping by it
+ * @refused:	Set where one should have got one and could not: what is in
+ *		@edits is but half of what is needed
  * @foreign:	enum foreign_what bits of the call; scratch
  */
 struct rewrite {
@@ -34,6 +36,7 @@ struct rewrite {
 	struct via top;
 	uint8_t foreign;
 	unsigned int announced;
+	bool refused;
 };
 
 /** rewrite_branch() - Hash of the topmost Via's branch; 0 if it has none */

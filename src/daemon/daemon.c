@@ -19,8 +19,10 @@
 #define MAX_EVENTS 32
 /* How often at most it is looked what a change of address or route means */
 #define LINE_MS 1000
-/* How often at most it is said that events of conntrack were lost */
-#define OVERRUN_MS (3600 * 1000)
+/* How often at most it is said that there was too much */
+#define SAY_MS (3600 * 1000)
+/* How often at most it is looked whether a queue is full */
+#define FULL_MS 100
 
 static uint64_t monotonic_ms(void)
 {
@@ -50,12 +52,39 @@ static struct queue_verdict on_packet(void *arg, const struct queue_packet *pkt)
 				       .len = decision.len };
 }
 
+/* Many at a time: there may be more than the queue has room for. The kernel
+ * does not count what passes then
+ */
+static void look_for_overflow(struct daemon *d, const struct queue *queue,
+			      unsigned int taken)
+{
+	uint32_t length = queue->max_length;
+	struct queue_counts counts;
+
+	if (taken < (length < QUEUE_BATCH ? length : QUEUE_BATCH) ||
+	    d->now_ms < d->full_ms ||
+	    !queue_read_counts(queue->number, 1, &counts))
+		return;
+	d->full_ms = d->now_ms + FULL_MS;
+	if (counts.waiting + taken < length)
+		return;
+	counter_add(&d->alg->counters, COUNTER_queue_full);
+	if (d->full_said_ms && d->now_ms - d->full_said_ms < SAY_MS)
+		return;
+	d->full_said_ms = d->now_ms;
+	log_warning("queue %u was full: packets %s; see queue.max_length",
+		    queue->number,
+		    d->drop_overflow ? "were dropped" : "passed unread");
+}
+
 static int on_queue(struct daemon *d, struct queue *queue)
 {
 	int n = queue_run(queue, on_packet, d);
 
 	if (n < 0)
 		log_error("queue %u: %s", queue->number, strerror(-n));
+	else
+		look_for_overflow(d, queue, (unsigned int)n);
 	return n;
 }
 
@@ -110,7 +139,7 @@ static void on_overrun(struct daemon *d)
 {
 	counter_add(&d->alg->counters, COUNTER_conntrack_overruns);
 	alg_doubt(d->alg, d->now_ms);
-	if (d->overrun_ms && d->now_ms - d->overrun_ms < OVERRUN_MS)
+	if (d->overrun_ms && d->now_ms - d->overrun_ms < SAY_MS)
 		return;
 	d->overrun_ms = d->now_ms;
 	log_warning("conntrack: more entries ended at once than could be told; "
@@ -494,8 +523,13 @@ static int open_queue(struct daemon *d, struct queue *queue, uint16_t number)
 
 void daemon_read_queues(const struct daemon *d, struct queue_counts *counts)
 {
-	if (d->queue_count)
-		queue_read_counts(d->queues[0].number, d->queue_count, counts);
+	if (!d->queue_count)
+		return;
+	queue_read_counts(d->queues[0].number, d->queue_count, counts);
+	for (unsigned int i = 0; i < d->queue_count; i++) {
+		if (counts[i].user_dropped < d->queues[i].missed)
+			counts[i].user_dropped = d->queues[i].missed;
+	}
 }
 
 static void warn_blind(const struct daemon *d)

@@ -106,16 +106,19 @@ static void check_queue(struct look *look, const struct check *check)
 		unsigned int number = look->d->queues[i].number;
 		struct queue_counts counts = of[i];
 		uint32_t length = look->d->queues[i].max_length;
+		uint64_t full = counted(look, COUNTER_queue_full);
 		json_t *finding;
 
-		if (!(counts.dropped + counts.user_dropped))
+		if (!(counts.dropped + counts.user_dropped + full))
 			continue;
 		finding = add_finding(look, check,
 				      "queue %u overflowed: %" PRIu64
-				      " packets found it full, %" PRIu64
-				      " could not be handed over",
+				      " packets were dropped, %" PRIu64
+				      " could not be handed over; seen full "
+				      "%" PRIu64 " times, when packets pass "
+				      "unread",
 				      number, counts.dropped,
-				      counts.user_dropped);
+				      counts.user_dropped, full);
 		mend_by_number(finding, "queue.max_length",
 			       length < 1u << 19 ? 2 * length : 1u << 20);
 		json_object_set_new(finding, "restart", json_true());

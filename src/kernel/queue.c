@@ -237,6 +237,17 @@ static void release_older(struct queue *queue, uint32_t id)
 	queue->inherited = false;
 }
 
+/* They come in order, one number a packet (__nfqnl_enqueue_packet(),
+ * net/netfilter/nfnetlink_queue.c). One without room in the socket passes, or
+ * is dropped, and only in the latter case the kernel counts it
+ */
+static void note_id(struct queue *queue, uint32_t id)
+{
+	if (queue->last_id)
+		queue->missed += id - queue->last_id - 1;
+	queue->last_id = id;
+}
+
 /* ---- packets ---- */
 
 /**
@@ -260,6 +271,7 @@ static int on_packet(const struct nlmsghdr *nlh, void *data)
 	if (nfq_nlmsg_parse(nlh, attr) < 0 || !attr[NFQA_PACKET_HDR])
 		return MNL_CB_OK;
 	header = mnl_attr_get_payload(attr[NFQA_PACKET_HDR]);
+	note_id(batch->queue, ntohl(header->packet_id));
 	if (batch->queue->inherited)
 		release_older(batch->queue, ntohl(header->packet_id));
 	if (attr[NFQA_IFINDEX_INDEV])

@@ -29,12 +29,15 @@ struct view {
 /**
  * struct arrival - One packet on its way through
  * @side:	Where it came from
+ * @exhausted, @refused: COUNTER_ports_exhausted and COUNTER_conntrack_errors
+ *		when it came: why it has no mapping
  * @is_sip:	It was read, and is not to be left alone
  * @view:	One, or in a hairpin two: the sender's and the receiver's
  */
 struct arrival {
 	struct packet pkt;
 	enum nat_side side;
+	uint64_t exhausted, refused;
 	bool is_sip;
 	uint64_t now_ms;
 	unsigned int views;
@@ -275,7 +278,8 @@ static void handle_register(struct alg *alg, const struct arrival *in)
 				    &view->shown, in->now_ms);
 }
 
-static void edit_message(struct alg *alg, struct arrival *in)
+/* Return: false if a port that it announces could not be mapped */
+static bool edit_header(struct alg *alg, const struct arrival *in)
 {
 	for (unsigned int i = 0; i < in->views; i++) {
 		struct rewrite rw = {
@@ -288,6 +292,18 @@ static void edit_message(struct alg *alg, struct arrival *in)
 		};
 
 		rewrite_header(&rw);
+		if (rw.refused)
+			return false;
+	}
+	return true;
+}
+
+/* Return: false if it has to stay as it is: half of it would help nobody */
+static bool edit_message(struct alg *alg, struct arrival *in)
+{
+	if (!edit_header(alg, in)) {
+		edit_reset(&alg->edits);
+		return false;
 	}
 	handle_register(alg, in);
 	for (unsigned int i = 0; i < in->views; i++)
@@ -295,6 +311,7 @@ static void edit_message(struct alg *alg, struct arrival *in)
 				     &alg->msg, in->view[i].outbound,
 				     in->now_ms);
 	handle_calls(alg, in);
+	return true;
 }
 
 /* ---- media from where nobody said ---- */
@@ -398,12 +415,27 @@ static void note_failure(struct alg *alg, const struct arrival *in,
 			in->now_ms);
 }
 
+/* What people can do something about, if it is known */
+static enum counter cause(const struct alg *alg, const struct arrival *in,
+			  enum counter reason)
+{
+	const uint64_t *value = alg->counters.value;
+
+	if (reason != COUNTER_no_mapping)
+		return reason;
+	if (value[COUNTER_ports_exhausted] != in->exhausted)
+		return COUNTER_ports_exhausted;
+	if (value[COUNTER_conntrack_errors] != in->refused)
+		return COUNTER_conntrack_errors;
+	return reason;
+}
+
 /* Whatever a packet shows besides what it says */
 static void look_at(struct alg *alg, const struct arrival *in,
 		    enum counter reason)
 {
 	if (finding_is_failure(reason))
-		note_failure(alg, in, reason);
+		note_failure(alg, in, cause(alg, in, reason));
 	else if ((reason == COUNTER_not_allowed ||
 		  reason == COUNTER_stranger) &&
 		 may_look(alg, in->now_ms))
@@ -421,7 +453,8 @@ static enum counter rewrite_message(struct alg *alg, struct arrival *in)
 	if (!alg->bindings.carrying && is_bypassed_agent(alg, &in->view[0]))
 		return COUNTER_bypassed;
 	finding_mark(&alg->counters, &mark);
-	edit_message(alg, in);
+	if (!edit_message(alg, in))
+		return COUNTER_no_mapping;
 	why = finding_since(&alg->counters, &mark);
 	if (why != COUNTER_COUNT)
 		note_part(alg, in, why);
@@ -682,6 +715,8 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	struct arrival in = { .side = side, .now_ms = now_ms };
 	struct decision d;
 
+	in.exhausted = alg->counters.value[COUNTER_ports_exhausted];
+	in.refused = alg->counters.value[COUNTER_conntrack_errors];
 	alg->bindings.now_ms = now_ms;
 	edit_reset(&alg->edits);
 	d = decide(alg, &in, data, len);

@@ -152,10 +152,17 @@ static struct media_end public_end(const struct media_stream *s,
 	return end;
 }
 
-/* Reserve the public ports of m= line @i, if it names the inside host itself */
+/* Reserve the public ports of m= line @i, if it names the inside host itself;
+ * @refused is set if it should have got some and did not
+ */
 static struct media_stream *reserve(const struct describe *d, unsigned int i,
-				    struct media_end *end)
+				    struct media_end *end, bool *refused)
 {
+	const uint64_t *reserved =
+		&d->media->counters->value[COUNTER_media_reserved_port];
+	uint64_t before = *reserved;
+	struct media_stream *s;
+
 	const struct addr *inside = &d->flow->lan.src.addr;
 	struct media_stream_wish wish = { .type = d->desc->media[i].type };
 
@@ -171,7 +178,50 @@ static struct media_stream *reserve(const struct describe *d, unsigned int i,
 	wish.rtp = end->rtp;
 	wish.rtcp = end->rtcp;
 	wish.pairs = end->pairs;
-	return media_stream_get(d->media, &d->flow->wan.dst.addr, &wish);
+	s = media_stream_get(d->media, &d->flow->wan.dst.addr, &wish);
+	*refused |= !s && *reserved == before;
+	return s;
+}
+
+/* Nobody but this description has asked for it */
+static bool is_new(const struct description *said, const struct media_stream *s)
+{
+	unsigned int refs = 0;
+
+	for (int i = 0; i < DESCRIBE_MEDIA; i++)
+		refs += said->stream[i] == s;
+	return s->refs == refs;
+}
+
+/* Some lines of a call without the others help nobody; but what a running call
+ * has, it keeps
+ */
+static void give_back(const struct describe *d, struct description *said)
+{
+	bool new[DESCRIBE_MEDIA];
+
+	for (int i = 0; i < DESCRIBE_MEDIA; i++)
+		new[i] = said->stream[i] && is_new(said, said->stream[i]);
+	for (int i = 0; i < DESCRIBE_MEDIA; i++) {
+		if (!new[i])
+			continue;
+		media_stream_put(d->media, said->stream[i]);
+		said->stream[i] = NULL;
+	}
+}
+
+/* All m= lines that are to be mapped have their ports then */
+static void reserve_all(const struct describe *d, unsigned int count,
+			struct description *said)
+{
+	bool refused = false;
+
+	for (unsigned int i = 0; i < count; i++) {
+		said->end[i] = read_end(d->desc, i);
+		said->stream[i] = reserve(d, i, &said->end[i], &refused);
+	}
+	if (refused)
+		give_back(d, said);
 }
 
 void describe_out(const struct describe *d, bool known, struct description *out)
@@ -182,10 +232,11 @@ void describe_out(const struct describe *d, bool known, struct description *out)
 
 	*out = (struct description){ 0 };
 	read_hold(d->desc, out);
+	reserve_all(d, count, out);
 	for (unsigned int i = 0; i < count; i++) {
-		struct media_end end = read_end(d->desc, i);
+		struct media_end end = out->end[i];
 
-		out->stream[i] = reserve(d, i, &end);
+		out->end[i] = (struct media_end){ 0 };
 		if (!out->stream[i])
 			continue;
 		mapped = true;

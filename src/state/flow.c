@@ -409,21 +409,12 @@ void flow_end(struct bindings *b, const struct tuple *lan)
 		flow_forget(b, flow);
 }
 
-/* The kernel is asked before it is used again; until then it is remembered, as
- * what hangs on it may still be of use
- */
-static void doubt(const struct bindings *b, struct flow *flow)
-{
-	if (flow->sure_until_ms >= b->now_ms)
-		flow->sure_until_ms = b->now_ms - 1;
-}
-
 void flow_gone(struct bindings *b, const struct tuple *lan)
 {
 	struct flow *flow = flow_find(b, lan, NAT_SIDE_LAN);
 
 	if (flow)
-		doubt(b, flow);
+		flow->sure_until_ms = 0;
 }
 
 unsigned int flows_move(struct bindings *b)
@@ -450,8 +441,11 @@ void flows_doubt(struct bindings *b)
 {
 	struct flow *flow;
 
-	DL_FOREACH (b->flows, flow)
-		doubt(b, flow);
+	/* It may well be there, and what hangs on it: it is only asked for */
+	DL_FOREACH (b->flows, flow) {
+		if (flow->sure_until_ms >= b->now_ms)
+			flow->sure_until_ms = b->now_ms - 1;
+	}
 }
 
 void flows_age(struct bindings *b, uint64_t now_ms)

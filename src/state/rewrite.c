@@ -33,7 +33,9 @@ static struct mapping *announce(struct rewrite *rw,
 
 	if (map || rw->announced++ >= ANNOUNCE_MAX)
 		return map;
-	return mapping_get(rw->bindings, inside, &flow->wan.dst.addr);
+	map = mapping_get(rw->bindings, inside, &flow->wan.dst.addr);
+	rw->refused |= !map;
+	return map;
 }
 
 /* The public port of an inside host's own port. A mapping is made where the

@@ -2,6 +2,7 @@
 """More than there is room for: what goes on, and what tells."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -9,9 +10,10 @@ import time
 
 import pytest
 
-from lib.agents import media_flows
+from lib import sip
+from lib.agents import Line, media_flows
 from lib.call import announced, call_out
-from lib.gateway import ALICE, MEDIA, STRANGER
+from lib.gateway import ALICE, BOB, MEDIA, PROXY2, STRANGER
 from lib.sip import sdp
 
 pytestmark = pytest.mark.config(log__level="info")
@@ -36,6 +38,14 @@ def wait_for(condition, what, wait_s=10):
     while not condition():
         assert time.monotonic() < end, what()
         time.sleep(0.05)
+
+
+def findings(daemon):
+    """What sipalgctl doctor says, which ends with 1: {code: finding}"""
+    done = daemon.namespace.run(
+        [daemon.program("sipalgctl"), "--socket", daemon.socket, "--json",
+         "doctor"], check=False)
+    return {found["code"]: found for found in json.loads(done.stdout)}
 
 
 @pytest.fixture
@@ -68,3 +78,80 @@ def test_more_events_than_can_be_told(daemon, net, running):
     time.sleep(7)
     running(bye=True)
     assert daemon.status()["media_mappings"] == 0
+
+
+@pytest.mark.config(queue__max_length="16")
+def test_a_queue_that_is_full(daemon, running, phone, server):
+    """What has no room passes unread, and that is seen afterwards."""
+    other, proxy = phone(BOB, user="bob"), server(PROXY2)
+    Line(other, proxy).register()
+    sent = [other.request("OPTIONS", "sip:example.com") for _ in range(40)]
+    with asleep(daemon):
+        for message in sent:
+            other.send(message, proxy.address)
+        unread = [proxy.recv()[0] for _ in range(24)]
+        proxy.nothing()
+    assert unread == sent[16:]
+    for message in sent[:16]:
+        seen, source = proxy.recv()
+        assert b"192.168." not in seen and seen != message
+        sip.only_addresses_changed(message, seen, sip.outbound_edits(
+            message, seen, other.host, {other.port: source}))
+    assert daemon.stats()["queue_full"] == 1
+    assert daemon.log().count("was full: packets passed unread") == 1
+    assert "queue_overflow" in findings(daemon)
+    running(bye=True)
+
+
+@pytest.mark.config(sip__signalling_ports="5060-5060")
+def test_no_signalling_port_is_free(daemon, phone, server):
+    """All of a message is mapped or nothing of it; and it is said why."""
+    alice, proxy = phone(contact_port=5070), server()
+    message = alice.register()
+    for _ in range(3):
+        alice.send(message, proxy.address)
+        assert proxy.recv()[0] == message
+    stats = daemon.stats()
+    assert stats["no_mapping"] == stats["ports_exhausted"] == 3
+    assert daemon.log().count("(ports_exhausted)") == 1
+    assert daemon.ctl("registrations") == []
+    found = findings(daemon)["ports_exhausted"]
+    assert "sip.signalling_ports" in found["text"]
+    daemon.settings["sip.signalling_ports"] = "5060-5061"
+    daemon.write_config()
+    daemon.reload()
+    alice.send(message, proxy.address)
+    assert b"192.168." not in proxy.recv()[0]
+
+
+@pytest.mark.config(media__rtp_ports="16384-16385")
+def test_no_media_port_is_free(daemon, line, media_inside, media_outside):
+    """Both m= lines of a call get ports or none; a running call keeps its
+    own; and it works again when there are some."""
+    mine, theirs = media_inside(), media_outside(MEDIA)
+    line.register()
+    both = sdp(ALICE, (5000,), ("video", 6000))
+    message = line.phone.request("INVITE", "sip:echo@203.0.113.10", body=both)
+    line.phone.send(message, line.server.address)
+    seen, _ = line.server.recv()
+    sip.only_addresses_changed(message, seen, {
+        place: edit for place, edit in sip.outbound_edits(
+            message, seen, line.phone.host, line.public).items()
+        if not place.startswith("sdp:")})
+    assert daemon.stats()["media_exhausted"] == 1
+    assert daemon.status()["media_mappings"] == 0
+    assert daemon.log().count("(media_exhausted)") == 1
+    call = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    told = announced(call.invite_seen)
+    media_flows(mine, theirs, told)
+    # More in a running call
+    seen, _ = call.reinvite_from_phone(
+        sdp(ALICE, (4000,), ("video", 6000), version=2),
+        sdp(MEDIA, (8000,), ("video", 0), version=2))
+    assert announced(seen) == told
+    media_flows(mine, theirs, told)
+    call.from_phone("BYE")
+    again = call_out(line, sdp(ALICE, 4000), sdp(MEDIA, 8000))
+    media_flows(mine, theirs, announced(again.invite_seen))
+    found = findings(daemon)["ports_exhausted"]
+    assert "media.rtp_ports" in found["text"]

@@ -667,6 +667,43 @@ static void test_exhaustion(void **state)
 	assert_true(talk_has(st, "m=audio 16384 "));
 }
 
+/* Audio and video, and ports for one of them */
+static void test_half_exhausted(void **state)
+{
+	const char *video = "m=video 4200 RTP/AVP 96\r\n";
+
+	(void)state;
+	st->conf.media.rtp_ports = (struct ports){ 1, { { 16384, 16385 } } };
+	out(st, .method = "INVITE", .remote_tag = "",
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, video));
+	assert_int_equal(stage_count(st, COUNTER_media_exhausted), 1);
+	assert_true(talk_has(st, "m=audio 4000 "));
+	assert_true(talk_has(st, "m=video 4200 "));
+	assert_true(talk_has(st, "c=IN IP4 192.168.1.10"));
+	assert_int_equal(HASH_CNT(by_inside, st->alg->media.by_inside), 0);
+	in(st, .method = "INVITE", .status = 486);
+	out(st, .method = "ACK");
+	/* The port was given back; and a running call keeps what it has */
+	call_out();
+	assert_open();
+	out(st, .method = "INVITE", .cseq = 2,
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, video));
+	assert_true(talk_has(st, "m=audio 16384 "));
+	assert_true(talk_has(st, "m=video 4200 "));
+	in(st, .method = "INVITE", .cseq = 2, .status = 200,
+	   .sdp = theirs(6000));
+	assert_open();
+	assert_int_equal(stage_count(st, COUNTER_media_exhausted), 2);
+	bye_out();
+	assert_closed();
+	st->conf.media.rtp_ports.range[0].last = 16387;
+	out(st, .call_id = "3", .method = "INVITE", .remote_tag = "",
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, video));
+	assert_true(talk_has(st, "m=audio 16384 ") ||
+		    talk_has(st, "m=audio 16386 "));
+	assert_false(talk_has(st, "m=video 4200 "));
+}
+
 static void invite_number(int i)
 {
 	char id[16];
@@ -999,6 +1036,7 @@ int main(void)
 		TEST(test_rtcp_mux),
 		TEST(test_slipstreaming),
 		TEST(test_exhaustion),
+		TEST(test_half_exhausted),
 		TEST(test_limit),
 		TEST(test_limit_of_answered),
 		TEST(test_older_call),

@@ -209,16 +209,35 @@ static void test_too_long(void **state)
 	assert_true(talk_has(st, host));
 }
 
+/* Of a message that cannot be mapped as a whole nothing is */
 static void test_no_port_free(void **state)
 {
+	static const char two[] = "Contact: <sip:a@192.168.1.10:5060>, "
+				  "<sip:b@192.168.1.10:5070>\r\n";
+	const struct symptom_event *e;
+
 	(void)state;
 	st->conf.sip.signalling_ports = (struct ports){ 1, { { 5060, 5060 } } };
-	out(st, .method = "OPTIONS",
-	    .extra = "Contact: <sip:a@192.168.1.10:5060>, "
-		     "<sip:b@192.168.1.10:5070>\r\n");
-	assert_true(talk_has(st, "a@203.0.113.1:5060"));
+	out(st, .method = "INVITE", .extra = two,
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, ""));
+	assert_int_equal(st->d.reason, COUNTER_no_mapping);
+	assert_null(st->d.data);
+	assert_true(talk_has(st, "Via: SIP/2.0/UDP " PHONE));
 	assert_true(talk_has(st, "b@192.168.1.10:5070"));
+	assert_true(talk_has(st, "m=audio 4000"));
 	assert_int_equal(stage_count(st, COUNTER_ports_exhausted), 1);
+	assert_int_equal(HASH_CNT(by_inside, st->alg->media.by_inside), 0);
+	e = symptoms_recent(&st->alg->symptoms, 0);
+	assert_non_null(e);
+	assert_non_null(strstr(e->text, "(ports_exhausted)"));
+	assert_null(symptoms_recent(&st->alg->symptoms, 1));
+	/* As soon as there is one it is mapped */
+	st->conf.sip.signalling_ports.range[0].last = 5061;
+	out(st, .method = "INVITE", .extra = two,
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, ""));
+	assert_true(talk_has(st, "a@203.0.113.1:5060"));
+	assert_true(talk_has(st, "b@203.0.113.1:5061"));
+	assert_true(talk_has(st, "m=audio 16384"));
 }
 
 /* The caller's network has our numbers (failure mode 26): From, To and
