@@ -14,6 +14,7 @@
 #include "state/call.h"
 #include "state/connection.h"
 #include "state/counters.h"
+#include "state/host.h"
 #include "state/media.h"
 #include "state/nat.h"
 #include "state/registration.h"
@@ -44,6 +45,7 @@ struct alg {
 	struct nat nat;
 	struct counters counters;
 	struct symptoms symptoms;
+	struct hosts hosts;
 	struct bindings bindings;
 	struct media media;
 	struct calls calls;

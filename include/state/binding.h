@@ -6,9 +6,11 @@
 #include "state/counters.h"
 #include "state/flow.h"
 #include "state/foreign.h"
+#include "state/host.h"
 #include "state/mapping.h"
 #include "state/nat.h"
 #include "state/peer.h"
+#include "state/port_pool.h"
 
 /*
  * Theory of operation
@@ -31,6 +33,7 @@
  * struct bindings - All of them
  *
  * @now_ms:	Set before every packet and tick
+ * @pools:	Ports of sip.signalling_ports that mappings have
  * @shown_as, @seen_as: What was last written into a Via, and where the other
  *		side says (received=) it saw it come from; not set if the same
  * @carrying:	The message in hand is of a call that is carried: bypass.* does
@@ -44,7 +47,9 @@ struct bindings {
 	struct counters *counters;
 	uint64_t now_ms;
 	bool carrying;
+	struct hosts *hosts;
 	struct mapping *by_inside, *by_public, *mappings;
+	struct port_pool *pools;
 	struct flow *by_lan, *by_wan, *flows;
 	struct peer *peers, *peer_list;
 	struct foreign *foreign, *foreign_list;

@@ -67,6 +67,7 @@ enum call_result {
  * struct call - A call of an inside host
  * @peer:	Hosts that may signal to the inside host while it lasts
  * @map:	The mapping it began on: held, so that it keeps its port
+ * @host:	Whose share it is of; NULL when it has ended
  * @outgoing:	It was the inside host that sent the INVITE
  * @spoken:	The inside host has said something in it
  * @sure:	Both sides have agreed on it, and it is not over
@@ -95,6 +96,7 @@ enum call_result {
 struct call {
 	struct peer *peer[CALL_PEERS];
 	struct mapping *map;
+	struct host *host;
 	enum call_state state;
 	bool outgoing, spoken, sure, carried;
 	bool ice_in, ice_out, replied, cancelled, bye, path_seen, told;

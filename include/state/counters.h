@@ -37,6 +37,8 @@
 	X(dropped_malformed, "Malformed messages dropped (sip.on_malformed)")  \
 	X(media_admitted, "First packets of media let in (media.source)")      \
 	X(media_refused, "Media packets of unknown source, passed on")         \
+	X(over_rate, "Messages over limits.rate_per_phone, passed")            \
+	X(dropped_over_rate, "Messages over it dropped (limits.on_excess)")    \
 	X(no_mapping, "Messages passed because no mapping could be made")      \
 	X(too_big, "Messages passed because the result would not fit")         \
 	X(tcp_segments, "TCP packets that completed no message")               \
@@ -76,6 +78,8 @@
 	X(media_clashes, "Media flows that conntrack would not take")          \
 	X(media_reserved_port, "Media ports refused: media.reserved_ports")    \
 	X(media_exhausted, "Media refused: no public port was free")           \
+	X(over_share,                                                          \
+	  "Ports and places refused to an inside host that has its share")     \
 	X(media_not_handled, "Streams and bodies that are left alone")         \
 	X(trace_lost,                                                          \
 	  "Messages and packets that a trace or capture was not told")

@@ -10,6 +10,7 @@
 #include "state/undo.h"
 
 struct bindings;
+struct host;
 struct saved_mapping;
 
 struct mapping_key {
@@ -23,6 +24,8 @@ struct mapping_key {
  * @flows:	Flows that use it
  * @holds:	Registrations, subscriptions and calls that need it
  * @made_ms:	When it was made
+ * @host:	Whose share its port is of; NULL: it is none of those that are
+ *		shared out
  * @bypassed:	Its host is one of bypass.user_agents
  * @passing:	It goes with the last that uses it: the port that a TCP
  *		connection happens to have
@@ -37,6 +40,7 @@ struct mapping {
 	unsigned int flows, holds;
 	uint64_t used_ms, made_ms;
 	bool bypassed, passing;
+	struct host *host;
 	struct undo_memory memory;
 	UT_hash_handle by_inside, by_public;
 	struct mapping *prev, *next;
@@ -57,7 +61,8 @@ struct mapping *mapping_find_public(const struct bindings *b,
  *
  * A new one keeps the inside port if that is one of sip.signalling_ports and
  * free, else takes the next free port, else that of the mapping that is longest
- * unused.
+ * unused. A host that has its share (state/host.h) gets no more than that: only
+ * one of its own can make room.
  *
  * Return: NULL if no port is free or memory ran out
  */

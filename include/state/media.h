@@ -9,7 +9,9 @@
 #include "base/table.h"
 #include "conf/conf.h"
 #include "state/counters.h"
+#include "state/host.h"
 #include "state/nat.h"
+#include "state/port_pool.h"
 
 /*
  * Theory of operation
@@ -52,6 +54,7 @@ struct media_stream_key {
  * @in:		Its key: what the inside host announced
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
+ * @host:	Whose share the ports are of
  * @carried:	One of them is carried to its end (struct call)
  * @guests:	Pinholes to sources that nobody announced (media.source)
  * @stray, @strays: Such a source that was not let in, and its packets that we
@@ -65,6 +68,7 @@ struct media_stream {
 	struct media_stream_key in;
 	struct endpoint inside_rtcp, public_rtp;
 	unsigned int pairs, refs;
+	struct host *host;
 	struct pinhole *guests;
 	struct endpoint stray;
 	unsigned int strays;
@@ -103,14 +107,6 @@ struct media_traffic {
 /** enum media_sign - Whether packets have passed since the last look */
 enum media_sign { MEDIA_SILENT, MEDIA_UNKNOWN, MEDIA_HEARD };
 
-/** struct port_pool - Which media ports of one public address are reserved */
-struct port_pool {
-	struct addr public_addr;
-	uint64_t used[65536 / 64];
-	unsigned int next;
-	struct port_pool *link;
-};
-
 /**
  * struct media_orphan - An entry of a call that is older than this program
  * @inside, @public_end: RTP or RTCP, by the entry
@@ -135,6 +131,7 @@ struct media {
 	const struct conf *conf;
 	const struct nat *nat;
 	struct counters *counters;
+	struct hosts *hosts;
 	struct media_stream *by_inside, *by_public;
 	struct port_pool *pools;
 	struct pinhole *pinholes_by_lan;
@@ -158,8 +155,9 @@ void media_free(struct media *m);
  * The inside port is kept if it is one of media.rtp_ports and free with those
  * above it; even stays even (RFC 4787 REQ-4, RFC 3550 11).
  *
- * Return: NULL if a port is one of media.reserved_ports, none is free, memory
- * ran out, or the stream has fewer pairs than @wish
+ * Return: NULL if a port is one of media.reserved_ports, none is free, the host
+ * has its share (state/host.h), memory ran out, or the stream has fewer pairs
+ * than @wish
  */
 struct media_stream *media_stream_get(struct media *m,
 				      const struct addr *public_addr,

@@ -50,6 +50,7 @@ struct registration {
 	struct mapping *map;
 	struct registration_hold *hold[2];
 	struct peer *peer;
+	struct host *host;
 	uint64_t began_ms, named_ms, waits_ms, expires_ms;
 	uint32_t wished_s, granted_s;
 	uint32_t request;

@@ -374,13 +374,12 @@ static const struct conf_row rows[] = {
 	      NULL),
 	  LIMITS(1, 16777216, "calls") },
 	{ ROW(limits, rate_per_phone, number, "200",
-	      "Messages a second from one phone",
-	      "the rate limit is not active in this version"),
+	      "Messages a second from one phone, and as many at once", NULL),
 	  LIMITS(1, 1000000, "messages a second") },
 	{ ROW(limits, on_excess, word, "accept",
 	      "What becomes of messages over the rate: accept (untouched) or "
 	      "drop",
-	      "the rate limit is not active in this version"),
+	      NULL),
 	  .words = action_words },
 };
 /* clang-format on */

@@ -17,6 +17,8 @@
 #define RECENT_MS (3600 * 1000)
 /* What the option table takes for limits.* */
 #define LIMIT_MAX (1u << 24)
+/* What limits.rate_per_phone may be */
+#define RATE_MAX 1000000u
 /* A table is near its limit at nine tenths: the next flood fills it */
 #define NEARLY(limit) ((limit) - (limit) / 10)
 
@@ -310,6 +312,48 @@ static void add_symptom(struct look *look, const struct symptom_event *e,
 	json_object_set_new(finding, "command", json_string("calls"));
 }
 
+/* limits.rate_per_phone */
+static void check_rate(struct look *look, const struct check *check)
+{
+	const struct host *host = hosts_busiest(&look->d->alg->hosts);
+	uint64_t times = counted(look, COUNTER_over_rate) +
+			 counted(look, COUNTER_dropped_over_rate);
+	uint32_t rate = look->d->conf->limits.rate_per_phone;
+	char who[ADDR_TEXT_MAX] = "a phone";
+	json_t *finding;
+
+	if (!times)
+		return;
+	if (host)
+		addr_format(&host->addr, who);
+	finding = add_finding(look, check,
+			      "%s, most of all, sends more than %u messages a "
+			      "second (limits.rate_per_phone): %" PRIu64
+			      " were not read",
+			      who, rate, times);
+	mend_by_number(finding, "limits.rate_per_phone",
+		       rate < RATE_MAX / 2 ? 2 * rate : RATE_MAX);
+	json_object_set_new(finding, "command", json_string("status"));
+}
+
+/* Shares of state/host.h */
+static void check_share(struct look *look, const struct check *check)
+{
+	uint64_t times = counted(look, COUNTER_over_share);
+	json_t *finding;
+
+	if (!times)
+		return;
+	finding = add_finding(
+		look, check,
+		"one inside host has taken three quarters of what "
+		"is there for all, and was refused more %" PRIu64 " times",
+		times);
+	mend_by_advice(finding, "find out which one it is; if it is meant to, "
+				"raise the limits.* and the ranges of ports");
+	json_object_set_new(finding, "command", json_string("calls"));
+}
+
 /* check_seen_as() has said the same, and knows the address */
 static bool is_told(const struct look *look, enum symptom s)
 {
@@ -347,6 +391,8 @@ static const struct check checks[] = {
 	{ "queue_overflow", "error", check_queue },
 	{ "table_full", "warning", check_tables },
 	{ "ports_exhausted", "error", check_ports },
+	{ "over_rate", "warning", check_rate },
+	{ "over_share", "warning", check_share },
 	{ "own_packets_refused", "error", check_own_packets },
 	{ "advertised_address", "error", check_seen_as },
 	{ NULL, NULL, check_symptoms }, /* whose codes are the symptoms' */

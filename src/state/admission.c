@@ -48,6 +48,16 @@ static bool is_ours_outbound(struct bindings *b, const struct tuple *t,
 	return !is_bypassed(b, &t->src.addr, &t->dst.addr);
 }
 
+/* limits.rate_per_phone. Over TCP it is messages that count, not segments. */
+static bool may_send(struct bindings *b, const struct tuple *t,
+		     enum counter *why)
+{
+	if (t->proto == IPPROTO_TCP || host_may_send(b->hosts, &t->src.addr))
+		return true;
+	*why = COUNTER_over_rate;
+	return false;
+}
+
 /* Who an inside host sends to may answer, and call */
 static void allow_peer(struct bindings *b, const struct tuple *lan,
 		       uint64_t now_ms)
@@ -63,7 +73,7 @@ static struct flow *find_outbound(struct bindings *b, const struct tuple *t,
 {
 	struct flow *flow = NULL;
 
-	if (is_ours_outbound(b, t, now_ms, why))
+	if (is_ours_outbound(b, t, now_ms, why) && may_send(b, t, why))
 		flow = flow_outbound(b, t, now_ms, why);
 	/* Over TCP it must have said something: flow_meet() */
 	if (flow && t->proto == IPPROTO_UDP)
@@ -88,7 +98,7 @@ static struct flow *find_hairpin(struct bindings *b, const struct tuple *t,
 {
 	*why = COUNTER_not_for_us;
 	if (!b->nat->ops->is_inside(b->nat->ctx, &t->src.addr) ||
-	    is_bypassed(b, &t->src.addr, &t->dst.addr))
+	    is_bypassed(b, &t->src.addr, &t->dst.addr) || !may_send(b, t, why))
 		return NULL;
 	return flow_hairpin(b, t, now_ms, why);
 }

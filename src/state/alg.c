@@ -14,6 +14,14 @@
 /* How often what nobody remembers is looked at */
 #define LOOK_MS 1000
 
+/* Why a mapping is not to be had: what people can do something about */
+#define CAUSES 3
+static const enum counter causes[CAUSES] = {
+	COUNTER_over_share,
+	COUNTER_ports_exhausted,
+	COUNTER_conntrack_errors,
+};
+
 /**
  * struct view - A message as one inside host has to do with it
  * @flow:	Its flow
@@ -29,20 +37,24 @@ struct view {
 /**
  * struct arrival - One packet on its way through
  * @side:	Where it came from
- * @exhausted, @refused: COUNTER_ports_exhausted and COUNTER_conntrack_errors
- *		when it came: why it has no mapping
+ * @causes:	Those counters when it came: why it has no mapping
  * @is_sip:	It was read, and is not to be left alone
  * @view:	One, or in a hairpin two: the sender's and the receiver's
  */
 struct arrival {
 	struct packet pkt;
 	enum nat_side side;
-	uint64_t exhausted, refused;
+	uint64_t causes[CAUSES];
 	bool is_sip;
 	uint64_t now_ms;
 	unsigned int views;
 	struct view view[2];
 };
+
+static void set_now(struct alg *alg, uint64_t now_ms)
+{
+	alg->bindings.now_ms = alg->hosts.now_ms = now_ms;
+}
 
 static void add_view(const struct alg *alg, struct arrival *in,
 		     struct flow *flow, bool outbound)
@@ -84,7 +96,7 @@ void alg_adopt(struct alg *alg, const struct nat_entry *entry, uint64_t now_ms)
 {
 	const struct nat *nat = &alg->nat;
 
-	alg->bindings.now_ms = now_ms;
+	set_now(alg, now_ms);
 	if (entry->lan.proto != IPPROTO_UDP ||
 	    !ports_contain(&alg->conf->media.rtp_ports, entry->wan.dst.port))
 		admission_adopt(&alg->bindings, &alg->connections, entry,
@@ -98,7 +110,7 @@ unsigned int alg_line_changed(struct alg *alg, uint64_t now_ms)
 {
 	unsigned int count;
 
-	alg->bindings.now_ms = now_ms;
+	set_now(alg, now_ms);
 	/* Flows first: a registration's entry is not to be made anew */
 	count = flows_move(&alg->bindings);
 	registrations_move(&alg->registrations, now_ms);
@@ -415,18 +427,20 @@ static void note_failure(struct alg *alg, const struct arrival *in,
 			in->now_ms);
 }
 
-/* What people can do something about, if it is known */
+static void note_causes(const struct alg *alg, struct arrival *in)
+{
+	for (int i = 0; i < CAUSES; i++)
+		in->causes[i] = alg->counters.value[causes[i]];
+}
+
+/* Why it has no mapping, if it is that and the reason is known */
 static enum counter cause(const struct alg *alg, const struct arrival *in,
 			  enum counter reason)
 {
-	const uint64_t *value = alg->counters.value;
-
-	if (reason != COUNTER_no_mapping)
-		return reason;
-	if (value[COUNTER_ports_exhausted] != in->exhausted)
-		return COUNTER_ports_exhausted;
-	if (value[COUNTER_conntrack_errors] != in->refused)
-		return COUNTER_conntrack_errors;
+	for (int i = 0; i < CAUSES && reason == COUNTER_no_mapping; i++) {
+		if (alg->counters.value[causes[i]] != in->causes[i])
+			reason = causes[i];
+	}
 	return reason;
 }
 
@@ -541,6 +555,20 @@ static struct decision finish(struct alg *alg, const struct arrival *in)
 	return d;
 }
 
+/* No flow: as it came, but for limits.on_excess */
+static struct decision unadmitted(const struct alg *alg, enum counter why)
+{
+	struct decision d = pass(why);
+
+	if (why == COUNTER_over_rate &&
+	    alg->conf->limits.on_excess == CONF_DROP &&
+	    alg->conf->gateway.mode == CONF_MODE_ACTIVE) {
+		d.reason = COUNTER_dropped_over_rate;
+		d.drop = true;
+	}
+	return d;
+}
+
 static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 {
 	const struct tuple *t = &in->pkt.tuple;
@@ -551,7 +579,7 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 		  admission_flow(&alg->bindings, t, in->side, in->now_ms, &why),
 		  t);
 	if (!in->views)
-		return pass(why);
+		return unadmitted(alg, why);
 	if (in->pkt.payload.len > alg->conf->sip.max_message)
 		return pass(COUNTER_too_long);
 	message = message_parse(in->pkt.payload, &alg->msg);
@@ -606,6 +634,11 @@ static struct span rewrite_stream(struct alg *alg, const struct connection *c,
 	/* It may be older than the configuration */
 	*reason = COUNTER_bypassed;
 	if (admission_is_bypassed(&alg->bindings, in.view[0].flow))
+		return whole;
+	/* Nothing can be dropped out of a stream */
+	*reason = COUNTER_over_rate;
+	if (in.side == NAT_SIDE_LAN &&
+	    !host_may_send(&alg->hosts, &t->src.addr))
 		return whole;
 	if (in.side == NAT_SIDE_LAN && in.views == 1)
 		flow_meet(&alg->bindings, in.view[0].flow);
@@ -715,9 +748,8 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	struct arrival in = { .side = side, .now_ms = now_ms };
 	struct decision d;
 
-	in.exhausted = alg->counters.value[COUNTER_ports_exhausted];
-	in.refused = alg->counters.value[COUNTER_conntrack_errors];
-	alg->bindings.now_ms = now_ms;
+	set_now(alg, now_ms);
+	note_causes(alg, &in);
 	edit_reset(&alg->edits);
 	d = decide(alg, &in, data, len);
 	if (in.is_sip && !d.drop)
@@ -729,9 +761,10 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 
 void alg_tick(struct alg *alg, uint64_t now_ms)
 {
-	alg->bindings.now_ms = now_ms;
+	set_now(alg, now_ms);
 	flows_age(&alg->bindings, now_ms);
 	mappings_age(&alg->bindings);
+	hosts_age(&alg->hosts);
 	timer_run(&alg->registration_timers, now_ms);
 	timer_run(&alg->subscription_timers, now_ms);
 	timer_run(&alg->call_timers, now_ms);
@@ -739,7 +772,7 @@ void alg_tick(struct alg *alg, uint64_t now_ms)
 
 void alg_run(struct alg *alg, uint64_t now_ms)
 {
-	alg->bindings.now_ms = now_ms;
+	set_now(alg, now_ms);
 	connections_run(&alg->connections, now_ms);
 }
 
@@ -764,6 +797,7 @@ void alg_configure(struct alg *alg, const struct conf *conf)
 	/* What was only thought of until now is not in the kernel */
 	if (was_dry && !alg->nat.dry)
 		flows_doubt(&alg->bindings);
+	alg->hosts.conf = conf;
 	alg->bindings.conf = conf;
 	alg->media.conf = conf;
 	alg->calls.conf = conf;
@@ -782,9 +816,11 @@ struct alg *alg_new(const struct conf *conf, const struct nat_ops *ops,
 	alg->nat = (struct nat){ .ops = ops, .ctx = ops_ctx };
 	alg->symptoms.counters = &alg->counters;
 	alg->bindings = (struct bindings){ .nat = &alg->nat,
+					   .hosts = &alg->hosts,
 					   .counters = &alg->counters };
-	alg->media =
-		(struct media){ .nat = &alg->nat, .counters = &alg->counters };
+	alg->media = (struct media){ .nat = &alg->nat,
+				     .hosts = &alg->hosts,
+				     .counters = &alg->counters };
 	alg->calls = (struct calls){ .bindings = &alg->bindings,
 				     .nat = &alg->nat,
 				     .media = &alg->media,
@@ -828,5 +864,6 @@ void alg_free(struct alg *alg)
 	calls_free(&alg->calls);
 	media_free(&alg->media);
 	bindings_free(&alg->bindings);
+	hosts_free(&alg->hosts);
 	free(alg);
 }

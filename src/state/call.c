@@ -122,6 +122,34 @@ static void sweep(struct calls *calls, struct call *call)
 }
 
 /* Close all that the call has open, and give its ports and peers back */
+/* ---- its host's share ---- */
+
+static bool has_share(const struct calls *calls, const struct addr *inside)
+{
+	unsigned int limit = calls->conf->limits.calls;
+	unsigned int free = calls->live < limit ? limit - calls->live : 0;
+
+	return host_may_take(calls->bindings->hosts, inside, SHARE_CALLS, 1,
+			     free);
+}
+
+static void take_share(struct calls *calls, struct call *call)
+{
+	struct addr inside = call_inside(call);
+
+	calls->live++;
+	call->host = host_take(calls->bindings->hosts, &inside, SHARE_CALLS, 1);
+}
+
+static void give_share(struct calls *calls, struct call *call)
+{
+	calls->live--;
+	host_give(call->host, SHARE_CALLS, 1);
+	call->host = NULL;
+}
+
+/* ---- beginning and end ---- */
+
 static void call_close(struct calls *calls, struct call *call)
 {
 	dialogs_free(&call->dialogs);
@@ -145,7 +173,7 @@ static void call_free(struct calls *calls, struct call *call)
 {
 	call_close(calls, call);
 	if (call->state != CALL_ENDED)
-		calls->live--;
+		give_share(calls, call);
 	timer_stop(calls->wheel, &call->timer);
 	table_walks_leave(calls->walks, call, call->hh.prev);
 	HASH_DELETE(hh, calls->table, call);
@@ -170,7 +198,7 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 	if (call->state == CALL_ENDED)
 		return;
 	call->state = CALL_ENDED;
-	calls->live--;
+	give_share(calls, call);
 	counter_add(calls->counters, COUNTER_calls_ended);
 	call_close(calls, call);
 	/* The caller is expected to ask again */
@@ -273,7 +301,7 @@ static struct call *call_new(struct calls *calls, const char *key,
 		return NULL;
 	}
 	TABLE_QUEUE_ADD(calls->list, calls->sure, call);
-	calls->live++;
+	take_share(calls, call);
 	return call;
 }
 
@@ -348,6 +376,10 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 	if (!call) {
 		if (!media && !(request && msg->method == SIP_INVITE))
 			return NULL;
+		if (!has_share(calls, &flow->lan.src.addr)) {
+			counter_add(calls->counters, COUNTER_over_share);
+			return NULL;
+		}
 		call = call_new(calls, key, len, message_value(msg, SIP_FROM),
 				message_value(msg, SIP_TO), now_ms);
 		if (!call)
@@ -717,7 +749,7 @@ static void on_request(struct calls *calls, struct call *call,
 	case SIP_INVITE:
 		if (call->state == CALL_ENDED) {
 			begin_again(call, now_ms);
-			calls->live++;
+			take_share(calls, call);
 		}
 		if (!call->invited_ms)
 			call->invited_ms = now_ms;

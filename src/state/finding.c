@@ -53,6 +53,7 @@ static const enum counter parts[FINDING_PARTS] = {
 	COUNTER_media_exhausted,   COUNTER_media_clashes,
 	COUNTER_media_not_handled, COUNTER_ports_exhausted,
 	COUNTER_calls_refused,
+	COUNTER_over_share,
 };
 
 void finding_mark(const struct counters *counters, struct finding_mark *mark)
@@ -104,6 +105,7 @@ bool finding_is_failure(enum counter reason)
 		[COUNTER_bad_length] = true, [COUNTER_too_many_headers] = true,
 		[COUNTER_too_long] = true,   [COUNTER_too_many_edits] = true,
 		[COUNTER_no_mapping] = true, [COUNTER_too_big] = true,
+		[COUNTER_over_rate] = true,
 	};
 
 	return failures[reason];

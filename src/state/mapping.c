@@ -39,12 +39,53 @@ struct mapping *mapping_find_public(const struct bindings *b,
 	return map;
 }
 
+/* ---- its port ---- */
+
+/* One of those that are shared out is taken by the host; a TCP connection may
+ * have another
+ */
+static void take_port(struct bindings *b, struct mapping *map)
+{
+	struct port_pool *pool = port_pool_get(&b->pools, &map->in.public_addr);
+
+	if (!pool || !ports_contain(signalling_ports(b), map->public_end.port))
+		return;
+	port_pool_take(pool, map->public_end.port, 1);
+	map->host = host_take(b->hosts, &map->in.inside.addr,
+			      SHARE_SIGNALLING_PORTS, 1);
+}
+
+static void give_port(struct bindings *b, struct mapping *map)
+{
+	struct port_pool *pool = port_pool_get(&b->pools, &map->in.public_addr);
+
+	if (pool)
+		port_pool_give(pool, map->public_end.port, 1);
+	host_give(map->host, SHARE_SIGNALLING_PORTS, 1);
+	map->host = NULL;
+}
+
+/* May the host have one more? */
+static bool has_share(struct bindings *b, const struct addr *inside,
+		      const struct addr *public_addr)
+{
+	const struct port_pool *pool = port_pool_get(&b->pools, public_addr);
+	unsigned int total = ports_count(signalling_ports(b));
+	unsigned int taken = pool && pool->taken < total ? pool->taken : total;
+
+	return host_may_take(b->hosts, inside, SHARE_SIGNALLING_PORTS, 1,
+			     total - taken);
+}
+
+/* ---- mappings ---- */
+
 static void mapping_free(struct bindings *b, struct mapping *map)
 {
 	if (TABLE_HAS(map, by_inside))
 		HASH_DELETE(by_inside, b->by_inside, map);
 	if (TABLE_HAS(map, by_public))
 		HASH_DELETE(by_public, b->by_public, map);
+	give_port(b, map);
 	DL_DELETE(b->mappings, map);
 	undo_free(&map->memory);
 	free(map);
@@ -82,6 +123,7 @@ static struct mapping *mapping_add(struct bindings *b,
 	HASH_ADD(by_public, b->by_public, public_end, sizeof(map->public_end),
 		 map);
 	DL_APPEND(b->mappings, map);
+	take_port(b, map);
 	if (!TABLE_HAS(map, by_inside) || !TABLE_HAS(map, by_public)) {
 		mapping_free(b, map);
 		return NULL;
@@ -99,7 +141,9 @@ static bool mapping_move(struct bindings *b, struct mapping *map, uint16_t port)
 		return false;
 	if (TABLE_HAS(map, by_public))
 		HASH_DELETE(by_public, b->by_public, map);
+	give_port(b, map);
 	map->public_end = end;
+	take_port(b, map);
 	HASH_ADD(by_public, b->by_public, public_end, sizeof(map->public_end),
 		 map);
 	return true;
@@ -134,15 +178,17 @@ static uint16_t choose_port(const struct bindings *b, const struct addr *addr,
 }
 
 /* The mapping longest unused gives its port to a new one; not one whose port is
- * none of those to choose from
+ * none of those to choose from. @inside: NULL, or only one of this host
  */
-static bool reclaim(struct bindings *b, const struct addr *public_addr)
+static bool reclaim(struct bindings *b, const struct addr *public_addr,
+		    const struct addr *inside)
 {
 	struct mapping *map;
 
 	DL_FOREACH (b->mappings, map) {
 		if (map->flows || map->holds ||
 		    !addr_eq(&map->in.public_addr, public_addr) ||
+		    (inside && !addr_eq(&map->in.inside.addr, inside)) ||
 		    !ports_contain(signalling_ports(b), map->public_end.port))
 			continue;
 		mapping_free(b, map);
@@ -184,8 +230,13 @@ struct mapping *mapping_get(struct bindings *b, const struct endpoint *inside,
 		mapping_touch(b, map);
 		return map;
 	}
+	if (!has_share(b, &inside->addr, public_addr) &&
+	    !reclaim(b, public_addr, &inside->addr)) {
+		counter_add(b->counters, COUNTER_over_share);
+		return NULL;
+	}
 	public_end.port = choose_port(b, public_addr, inside->port);
-	if (!public_end.port && reclaim(b, public_addr))
+	if (!public_end.port && reclaim(b, public_addr, NULL))
 		public_end.port = choose_port(b, public_addr, inside->port);
 	if (!public_end.port) {
 		counter_add(b->counters, COUNTER_ports_exhausted);
@@ -253,6 +304,7 @@ void mappings_free(struct bindings *b)
 {
 	while (b->mappings)
 		mapping_free(b, b->mappings);
+	port_pools_free(&b->pools);
 }
 
 /* ---- over a restart ---- */

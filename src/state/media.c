@@ -14,35 +14,7 @@
 
 static struct port_pool *pool_get(struct media *m, const struct addr *addr)
 {
-	struct port_pool *pool;
-
-	for (pool = m->pools; pool; pool = pool->link) {
-		if (addr_eq(&pool->public_addr, addr))
-			return pool;
-	}
-	pool = calloc(1, sizeof(*pool));
-	if (!pool)
-		return NULL;
-	pool->public_addr = *addr;
-	pool->link = m->pools;
-	m->pools = pool;
-	return pool;
-}
-
-static bool port_is_used(const struct port_pool *pool, unsigned int port)
-{
-	return pool->used[port / 64] >> (port % 64) & 1;
-}
-
-static void block_mark(struct port_pool *pool, uint16_t first,
-		       unsigned int count, bool used)
-{
-	for (unsigned int p = first; p < first + count; p++) {
-		if (used)
-			pool->used[p / 64] |= 1ull << (p % 64);
-		else
-			pool->used[p / 64] &= ~(1ull << (p % 64));
-	}
+	return port_pool_get(&m->pools, addr);
 }
 
 static bool block_is_free(const struct media *m, const struct port_pool *pool,
@@ -53,7 +25,8 @@ static bool block_is_free(const struct media *m, const struct port_pool *pool,
 	if (!first || first + count > 65536)
 		return false;
 	for (unsigned int p = first; p < first + count; p++) {
-		if (!ports_contain(range, (uint16_t)p) || port_is_used(pool, p))
+		if (!ports_contain(range, (uint16_t)p) ||
+		    port_pool_has(pool, p))
 			return false;
 	}
 	return true;
@@ -77,7 +50,7 @@ static uint16_t block_reserve(struct media *m, struct port_pool *pool,
 		if ((port ^ wish) & 1)
 			port = 0;
 	}
-	block_mark(pool, port, count, true);
+	port_pool_take(pool, port, count);
 	return port;
 }
 
@@ -88,7 +61,7 @@ static void orphan_free(struct media *m, struct media_orphan *o)
 	struct port_pool *pool = pool_get(m, &o->public_end.addr);
 
 	if (pool)
-		block_mark(pool, o->public_end.port, 1, false);
+		port_pool_give(pool, o->public_end.port, 1);
 	HASH_DELETE(by_inside, m->orphans, o);
 	free(o);
 }
@@ -128,7 +101,7 @@ void media_adopt(struct media *m, const struct nat_entry *entry)
 		free(o);
 		return;
 	}
-	block_mark(pool, public_end->port, 1, true);
+	port_pool_take(pool, public_end->port, 1);
 }
 
 /* Which address it had is not told, and hardly ever are there several */
@@ -190,6 +163,16 @@ static bool is_reserved(const struct media *m,
 	return wish->rtcp.port && ports_contain(reserved, wish->rtcp.port);
 }
 
+static bool has_share(const struct media *m, const struct port_pool *pool,
+		      const struct media_stream_wish *wish)
+{
+	unsigned int total = ports_count(&m->conf->media.rtp_ports);
+	unsigned int taken = pool->taken < total ? pool->taken : total;
+
+	return host_may_take(m->hosts, &wish->rtp.addr, SHARE_MEDIA_PORTS,
+			     2 * wish->pairs, total - taken);
+}
+
 /* Its public port is @wish_port, if it can be */
 static struct media_stream *
 media_stream_new(struct media *m, const struct addr *public_addr,
@@ -199,6 +182,11 @@ media_stream_new(struct media *m, const struct addr *public_addr,
 	struct media_stream *s = calloc(1, sizeof(*s));
 	uint16_t port = 0;
 
+	if (pool && !has_share(m, pool, wish)) {
+		counter_add(m->counters, COUNTER_over_share);
+		free(s);
+		return NULL;
+	}
 	if (pool && s)
 		port = block_reserve(m, pool,
 				     claim(m, public_addr, wish, wish_port),
@@ -211,6 +199,8 @@ media_stream_new(struct media *m, const struct addr *public_addr,
 	s->in = (struct media_stream_key){ wish->rtp, *public_addr };
 	s->public_rtp = (struct endpoint){ *public_addr, port };
 	s->pairs = wish->pairs;
+	s->host = host_take(m->hosts, &wish->rtp.addr, SHARE_MEDIA_PORTS,
+			    2 * wish->pairs);
 	HASH_ADD(by_inside, m->by_inside, in, sizeof(s->in), s);
 	HASH_ADD(by_public, m->by_public, public_rtp, sizeof(s->public_rtp), s);
 	if (!TABLE_HAS(s, by_inside) || !TABLE_HAS(s, by_public)) {
@@ -293,8 +283,9 @@ void media_stream_put(struct media *m, struct media_stream *stream)
 	if (--stream->refs)
 		return;
 	if (pool)
-		block_mark(pool, stream->public_rtp.port, 2 * stream->pairs,
-			   false);
+		port_pool_give(pool, stream->public_rtp.port,
+			       2 * stream->pairs);
+	host_give(stream->host, SHARE_MEDIA_PORTS, 2 * stream->pairs);
 	pinhole_begin(stream->guests);
 	pinhole_sweep(m, &stream->guests);
 	if (TABLE_HAS(stream, by_inside))
@@ -605,12 +596,8 @@ enum media_sign pinhole_keep(struct media *m, struct pinhole *list)
 void media_free(struct media *m)
 {
 	struct media_orphan *o, *next;
-	struct port_pool *pool;
 
 	HASH_ITER (by_inside, m->orphans, o, next)
 		orphan_free(m, o);
-	while ((pool = m->pools)) {
-		m->pools = pool->link;
-		free(pool);
-	}
+	port_pools_free(&m->pools);
 }

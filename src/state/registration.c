@@ -194,6 +194,7 @@ static void registration_free(struct registrations *regs,
 	hold_put(regs, reg->hold[0]);
 	hold_put(regs, reg->hold[1]);
 	peer_release(reg->peer);
+	host_give(reg->host, SHARE_REGISTRATIONS, 1);
 	regs->count--;
 	free(reg->user);
 	free(reg->transport);
@@ -440,6 +441,17 @@ static struct contact contact_of(struct span uri, const struct message *msg)
 	};
 }
 
+/* May the host have one more? */
+static bool has_share(const struct registrations *regs,
+		      const struct addr *inside)
+{
+	unsigned int limit = regs->conf->limits.registrations;
+	unsigned int free = regs->count < limit ? limit - regs->count : 0;
+
+	return host_may_take(regs->bindings->hosts, inside, SHARE_REGISTRATIONS,
+			     1, free);
+}
+
 static struct registration *contact_add(struct registrations *regs,
 					struct registration_set *set,
 					struct mapping *map,
@@ -449,6 +461,10 @@ static struct registration *contact_add(struct registrations *regs,
 
 	if (set->count >= SET_MAX || contact->user.len > TEXT_MAX)
 		return NULL;
+	if (!has_share(regs, &map->in.inside.addr)) {
+		counter_add(regs->counters, COUNTER_over_share);
+		return NULL;
+	}
 	map->holds++; /* it shall not go with the one that makes room */
 	if (regs->count >= regs->conf->limits.registrations) {
 		oldest = next_to_go(regs, set);
@@ -469,6 +485,8 @@ static struct registration *contact_add(struct registrations *regs,
 	}
 	reg->set = set;
 	reg->map = map;
+	reg->host = host_take(regs->bindings->hosts, &map->in.inside.addr,
+			      SHARE_REGISTRATIONS, 1);
 	reg->user = span_dup(contact->user, TEXT_MAX);
 	reg->transport = span_dup(contact->transport, TEXT_MAX);
 	reg->contact_inside = span_dup(contact->uri, TEXT_MAX);

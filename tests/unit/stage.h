@@ -97,8 +97,9 @@ static inline void stage_surround(struct simnat *sim)
 	simnat_set_now(sim, STAGE_START_MS);
 }
 
-/** stage_open() - A gateway with the default configuration; change st->conf
- * before the first packet, or call alg_configure() */
+/** stage_open() - A gateway with the default configuration, but that phones may
+ * send any number of messages a second; change st->conf before the first
+ * packet, or call alg_configure() */
 static inline struct stage *stage_open(void)
 {
 	struct stage *st = calloc(1, sizeof(*st));
@@ -106,6 +107,8 @@ static inline struct stage *stage_open(void)
 	stage_need(st && !witness_init());
 	conf_init(&st->conf);
 	st->conf.log.level = LOG_LEVEL_ERROR;
+	/* Here a second has many more messages than outside */
+	st->conf.limits.rate_per_phone = 1000000;
 	log_set_level(LOG_LEVEL_ERROR);
 	stage_surround(&st->sim);
 	st->now_ms = STAGE_START_MS;

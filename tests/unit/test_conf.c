@@ -469,8 +469,6 @@ static void test_pending_keys_warn(void **state)
 {
 	static const char *const pending[] = {
 		"queue.count",
-		"limits.rate_per_phone",
-		"limits.on_excess",
 	};
 	size_t count = sizeof(pending) / sizeof(*pending);
 	char want[128];

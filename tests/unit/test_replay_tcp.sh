@@ -18,6 +18,7 @@ FIN, SYN, ACK = 1, 2, 16
 with open(f"{WORK}/conf", "w") as conf:
     conf.write("[gateway]\nlan_interfaces = lan0\nwan_interfaces = wan0\n"
                f"lan_networks = 192.168.1.0/24\npublic_address = {PUBLIC}\n"
+               "[limits]\nrate_per_phone = 1000000\n"
                "[log]\nlevel = error\n")
 
 
