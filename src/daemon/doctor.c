@@ -333,7 +333,6 @@ static void check_rate(struct look *look, const struct check *check)
 			      who, rate, times);
 	mend_by_number(finding, "limits.rate_per_phone",
 		       rate < RATE_MAX / 2 ? 2 * rate : RATE_MAX);
-	json_object_set_new(finding, "command", json_string("status"));
 }
 
 /* Shares of state/host.h */

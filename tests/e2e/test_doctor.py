@@ -929,6 +929,27 @@ def test_ports_exhausted(doctor, phone, server):
     Line(other, proxy).register()
 
 
+@pytest.mark.config(limits__rate_per_phone="5")
+def test_over_rate(doctor, phone, server):
+    alice, proxy = phone(), server()
+    for number in range(9):
+        alice.send(alice.register(), proxy.address)
+        proxy.recv()
+    found = doctor.mends("over_rate", "not_rewritten")
+    assert ALICE in found[0]["text"]
+    Line(alice, proxy).register()
+
+
+@pytest.mark.config(sip__signalling_ports="5060-5079")
+def test_over_share(doctor, phone, server):
+    proxy = server()
+    for port in range(5060, 5080):
+        alice = phone(port=port)
+        alice.send(alice.register(), proxy.address)
+        proxy.recv()
+    doctor.finds("over_share", "not_rewritten")
+
+
 @pytest.mark.config(limits__registrations="1")
 def test_table_full(doctor, phone, server):
     proxy = server()
