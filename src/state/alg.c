@@ -423,7 +423,9 @@ static void note_failure(struct alg *alg, const struct arrival *in,
 		of.inside = &in->view[0].flow->lan.src.addr;
 	else if (in->side == NAT_SIDE_LAN)
 		of.inside = &in->pkt.tuple.src.addr;
-	finding_failure(&alg->symptoms, &of, reason, in->pkt.payload,
+	finding_failure(&alg->symptoms, &of, reason,
+			reason == COUNTER_over_rate ? (struct span){ 0 }
+						    : in->pkt.payload,
 			in->now_ms);
 }
 

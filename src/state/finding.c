@@ -117,8 +117,9 @@ void finding_failure(struct symptoms *list,
 	if (example.len > EXAMPLE_LEN)
 		example.len = EXAMPLE_LEN;
 	symptom_raise(list, subject, SYMPTOM_not_rewritten, now_ms,
-		      "%s (%s): \"%.*s\"", counter_help(reason),
-		      counter_name(reason), SPAN_ARG(example));
+		      "%s (%s)%s%.*s%s", counter_help(reason),
+		      counter_name(reason), example.len ? ": \"" : "",
+		      SPAN_ARG(example), example.len ? "\"" : "");
 }
 
 /* ---- who is not there any more ---- */

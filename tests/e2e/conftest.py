@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from lib.agents import Agent, Endpoint, Line, Media  # noqa: E402
-from lib.daemon import Sipalgd  # noqa: E402
+from lib.daemon import Sipalgd, settings_of  # noqa: E402
 from lib.gateway import ALICE, PROXY, Net  # noqa: E402
 from lib.netns import exit_on_sigterm, remove_orphans  # noqa: E402
 
@@ -84,9 +84,8 @@ def net(request):
 @pytest.fixture
 def daemon(request, net, build):
     """sipalgd, running, its rules in place; must end cleanly."""
-    settings = {key.replace("__", "."): value
-                for key, value in _marker(request, "config").items()}
-    sipalgd = Sipalgd(net.gw, build, settings)
+    sipalgd = Sipalgd(net.gw, build,
+                      settings_of(_marker(request, "config")))
     try:
         sipalgd.apply_rules()
         sipalgd.start()

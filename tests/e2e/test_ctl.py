@@ -13,7 +13,7 @@ from lib import sip
 from lib.agents import Line, media_flows, rtp
 from lib.call import Call, announced, call_in, call_out
 from lib.ctl import Ctl
-from lib.daemon import Sipalgd
+from lib.daemon import FAST, Sipalgd
 from lib.gateway import ALICE, CAROL, MEDIA, PROXY, PUBLIC
 from lib.sip import sdp
 
@@ -212,6 +212,7 @@ def test_hostile_text_does_not_reach_the_terminal(daemon, line, ctl):
     assert "eve@example.com" in listed(daemon, "calls")[0]["from"]
 
 
+@pytest.mark.config(**FAST)
 def test_many_calls_in_one_answer(daemon, line):
     """More than fit into one piece, while some end."""
     line.register()

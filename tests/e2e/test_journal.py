@@ -13,6 +13,7 @@ import pytest
 
 from lib import sip
 from lib.call import call_out
+from lib.daemon import FAST
 from lib.gateway import ALICE, MEDIA
 from lib.sip import sdp
 
@@ -187,7 +188,7 @@ def test_journal_goes(daemon, journal, line):
     assert daemon.alive() and daemon.status()["registrations"] == 1
 
 
-@pytest.mark.config(log__level="info")
+@pytest.mark.config(**FAST)
 def test_journal_hangs(daemon, journal, line):
     """SIP does not wait for it. It finds all the lines when it is back: the
     first as records, those that had no room there as what stderr had."""

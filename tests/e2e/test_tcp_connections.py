@@ -9,6 +9,7 @@ import pytest
 
 from lib import sip, tcpwire
 from lib.ctnetlink import tcp as tcp_entries
+from lib.daemon import FAST
 from lib.gateway import ALICE, NAT, PROXY, PROXY2, PUBLIC, STRANGER
 from lib.tcp import (PROMPT_S, Connection, Listener, TcpLine, connect,
                      promptly)
@@ -254,6 +255,7 @@ def test_half_close(line, side):
 
 
 @sides
+@pytest.mark.config(**FAST)
 @pytest.mark.parametrize("count", [1, 400])
 def test_fin_behind_data(line, side, count):
     this, other, mapped, message = pair(line, side)

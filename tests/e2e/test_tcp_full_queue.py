@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from lib.daemon import FAST
 from lib.gateway import ALICE, BOB, PROXY
 from lib.tcp import Chatter, Flow, Listener, TcpLine, promptly, pump
 from lib.tcpnet import LONG, SHORT, TcpNet, opened
@@ -24,7 +25,7 @@ STOPPED_S = 5  # for what has to happen while the daemon is stopped
 # Both ends wait longer after each repeat; they have had a second to do so.
 # What is dropped later, when bursts meet a short queue, waits 200 ms or more
 LIMIT_S = 30
-pytestmark = pytest.mark.config(log__level="info", queue__max_length=LENGTH)
+pytestmark = pytest.mark.config(**FAST, queue__max_length=LENGTH)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from lib import sip, tcpwire
 from lib.ctnetlink import tcp as tcp_entries
-from lib.daemon import Sipalgd
+from lib.daemon import FAST, Sipalgd
 from lib.gateway import ALICE, PROXY, STRANGER
 from lib.tcp import (PROMPT_S, Chatter, Flow, Listener, TcpLine, connect,
                      promptly, pump)
@@ -50,7 +50,7 @@ OTHER = {
     "slash-in-method": b"REG/ISTER" + REGISTER[8:],
     "text": b"hello 10.1.1.7:5060, this is no SIP at all\r\n\r\n",
 }
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 
 
 @pytest.fixture

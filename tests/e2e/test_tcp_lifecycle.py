@@ -10,7 +10,7 @@ import pytest
 
 from lib import sip
 from lib.ctnetlink import tcp as tcp_entries
-from lib.daemon import Sipalgd
+from lib.daemon import FAST, Sipalgd, settings_of
 from lib.gateway import PROXY, PUBLIC
 from lib.line import AT_ONCE_S, gone, readdress
 from lib.tcp import (Chatter, Flow, Listener, TcpLine, connect,
@@ -19,7 +19,7 @@ from lib.tcpnet import LONG, SHORT, TcpNet, opened
 from lib.tcpref import same_stream
 
 RESET_S = 0.5
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 sides = pytest.mark.parametrize("side", ["phone", "server"])
 
 
@@ -32,7 +32,7 @@ def net(request):
 def stopped(net, build, own):
     """A daemon with its rules in place that does not run."""
     net.patient()
-    sipalgd = own(Sipalgd(net.gw, build))
+    sipalgd = own(Sipalgd(net.gw, build, settings_of(FAST)))
     sipalgd.apply_rules()
     return sipalgd
 

@@ -10,6 +10,7 @@ the gateway has taken from one end is the gateway's own to repeat.
 import pytest
 
 from lib import sip
+from lib.daemon import FAST
 from lib.gateway import PUBLIC
 from lib.tcp import Chatter, Flow, TcpLine, padded, pump
 from lib.tcpnet import GATEWAYS, LONG, SHORT, RoughNet, opened
@@ -22,7 +23,7 @@ LIMIT_S = 5
 # Where it does not, three repeats after 0.5, 1 and 2 s show the gateway that
 # the way is narrow, and all of that a second time that it was no chance
 HOLE_S = 15
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 where = pytest.mark.parametrize("where", ["lanr", "wanr"])
 hosts = pytest.mark.parametrize("host", [SHORT, LONG],
                                 ids=["longer", "shorter"])

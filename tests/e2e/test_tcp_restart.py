@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from lib.daemon import FAST, settings_of
 from lib.supervisor import Supervised
 from lib.tcp import Chatter, Flow, Listener, TcpLine, pump
 from lib.tcpnet import LONG, SHORT, TcpNet, opened
@@ -12,7 +13,6 @@ from lib.gateway import PROXY
 from lib.tcpref import same_stream
 
 RESET_S = 0.5
-pytestmark = pytest.mark.config(log__level="info")
 hosts = pytest.mark.parametrize("host", [SHORT, LONG],
                                 ids=["longer", "shorter"])
 
@@ -25,7 +25,7 @@ def net(request):
 @pytest.fixture
 def daemon(net, build, own):
     net.patient()
-    sipalgd = own(Supervised(net.gw, build))
+    sipalgd = own(Supervised(net.gw, build, settings_of(FAST)))
     sipalgd.apply_rules()
     return sipalgd.start()
 

@@ -14,6 +14,7 @@ import pytest
 
 from lib import sip
 from lib.ctnetlink import tcp as tcp_entries
+from lib.daemon import FAST
 from lib.gateway import PROXY, PUBLIC
 from lib.tcp import (MEDIA_PORTS, Chatter, Flow, Listener, TcpLine, padded,
                      pump)
@@ -24,7 +25,7 @@ MESSAGES = 10000
 LIMIT_S = 60  # for MESSAGES each way
 BAD = {"loss": 100, "double": 100, "hold": 100, "hold_ms": 5}
 WORSE = {"loss": 200, "double": 200, "hold": 200, "hold_ms": 10}
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 where = pytest.mark.parametrize("where", ["lanr", "wanr"])
 
 

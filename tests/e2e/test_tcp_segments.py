@@ -10,6 +10,7 @@ import random
 import pytest
 
 from lib import sip, tcpwire
+from lib.daemon import FAST
 from lib.gateway import PUBLIC
 from lib.tcp import (MEDIA_PORTS, Chatter, Flow, TcpLine, padded,
                      promptly, pump)
@@ -23,7 +24,7 @@ SIZES = (*range(1, 65), 88, 100, 127, 128, 129, 255, 256, 257, 300, 500, 511,
 both_lengths = pytest.mark.parametrize(
     "host", [SHORT, LONG], indirect=True, ids=["longer", "shorter"])
 both_ways = pytest.mark.parametrize("way", ["out", "in"])
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 
 
 @pytest.fixture

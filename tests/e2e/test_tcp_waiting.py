@@ -8,6 +8,7 @@ import time
 import pytest
 
 from lib import sip, tcpwire
+from lib.daemon import FAST
 from lib.gateway import PROXY
 from lib.tcp import (MEDIA_PORTS, PROMPT_S, TRIES, Chatter, Flow, Listener,
                      TcpLine, padded, promptly, pump)
@@ -16,7 +17,7 @@ from lib.tcpref import same_stream
 
 BOUND = 1 << 20  # what a gateway may keep for a receiver that does not read
 FULL_S = 0.5  # nothing could be written for so long: no room anywhere
-pytestmark = pytest.mark.config(log__level="info")
+pytestmark = pytest.mark.config(**FAST)
 both_ways = pytest.mark.parametrize("way", ["out", "in"])
 
 

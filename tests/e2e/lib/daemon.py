@@ -22,6 +22,13 @@ DEFAULTS = {
     "control.group": "root",
     "log.level": "debug",
 }
+# pytest.mark.config(**FAST): for phones that say more than phones do
+FAST = {"log__level": "info", "limits__rate_per_phone": "1000000"}
+
+
+def settings_of(values):
+    """Of a marker's section__key=value, what Sipalgd takes."""
+    return {key.replace("__", "."): value for key, value in values.items()}
 
 
 class Sipalgd:
