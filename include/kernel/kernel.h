@@ -33,13 +33,22 @@ struct kernel {
 extern const struct nat_ops kernel_ops;
 
 /**
+ * struct kernel_given - Sockets that a supervisor has handed over, which it
+ * takes CAP_NET_RAW to open; -1: none, open it
+ */
+struct kernel_given {
+	int raw_v4, raw_v6, packet;
+};
+
+/**
  * kernel_open() - Open everything
+ * @given:	The caller's no more
  * @what:	On failure: what could not be opened, and the remedy
  *
  * Return: 0 or -errno
  */
 int kernel_open(struct kernel *kernel, const struct conf *conf,
-		const char **what);
+		const struct kernel_given *given, const char **what);
 /** kernel_close() - Also of one that is all zero */
 void kernel_close(struct kernel *kernel);
 

@@ -7,13 +7,12 @@
 /**
  * struct overhear - A packet socket that listens while a call is silent
  * @fd:		-1: there is none
- * @kept:	It was handed to us, and there is no way to another
  * @listens:	It does so now
  * @ticks:	It may still do so long
  */
 struct overhear {
 	int fd;
-	bool kept, listens;
+	bool listens;
 	unsigned int ticks;
 	struct nat_line line;
 };
@@ -21,11 +20,15 @@ struct overhear {
 /** OVERHEAR_NAME - A supervisor's name for such a socket */
 #define OVERHEAR_NAME "packets"
 
-/** overhear_keep() - Use this socket (AF_PACKET, SOCK_DGRAM, not bound), the
- * caller's no more; -1: none, then one is opened when it is needed */
-void overhear_keep(struct overhear *o, int fd);
+/** overhear_open() - Open the socket, for which it takes CAP_NET_RAW. Where
+ * that fails it says so in the log, and nothing is ever heard */
+void overhear_open(struct overhear *o);
 
-/** overhear_begin() - As in struct nat_ops. -EPERM without CAP_NET_RAW */
+/** overhear_adopt() - Use a socket that overhear_open() has opened in another
+ * process, the caller's no more; -1: there is none, open one */
+void overhear_adopt(struct overhear *o, int fd);
+
+/** overhear_begin() - As in struct nat_ops. -EBADF without a socket */
 int overhear_begin(struct overhear *o, const struct nat_line *line);
 
 /** overhear_end() - As in struct nat_ops */

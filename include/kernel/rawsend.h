@@ -18,6 +18,10 @@ struct rawsend {
 	unsigned long refused;
 };
 
+/** RAWSEND_V4_NAME, RAWSEND_V6_NAME - A supervisor's names for the sockets */
+#define RAWSEND_V4_NAME "raw4"
+#define RAWSEND_V6_NAME "raw6"
+
 /**
  * rawsend_open() - Open the sockets; without IPv6 in the kernel only that of
  * IPv4
@@ -26,6 +30,16 @@ struct rawsend {
  * not ours are had with it or CAP_NET_ADMIN); -errno
  */
 int rawsend_open(struct rawsend *raw);
+
+/**
+ * rawsend_adopt() - Use sockets that rawsend_open() has opened in another
+ * process
+ * @v4, @v6:	The caller's no more; -1: there is none. Without @v4 both are
+ *		closed, and others opened
+ *
+ * Return: as rawsend_open()
+ */
+int rawsend_adopt(struct rawsend *raw, int v4, int v6);
 
 /** rawsend_close() - Also of one where all is -1 */
 void rawsend_close(struct rawsend *raw);

@@ -459,14 +459,18 @@ static int open_loop(struct daemon *d)
 
 static int open_kernel(struct daemon *d)
 {
+	const struct kernel_given given = {
+		.raw_v4 = supervisor_take(RAWSEND_V4_NAME),
+		.raw_v6 = supervisor_take(RAWSEND_V6_NAME),
+		.packet = supervisor_take(OVERHEAR_NAME),
+	};
 	const char *what;
-	int err = kernel_open(&d->kernel, d->conf, &what);
+	int err = kernel_open(&d->kernel, d->conf, &given, &what);
 
 	if (err) {
 		log_error("%s: %s", what, strerror(-err));
 		return err;
 	}
-	overhear_keep(&d->kernel.overhear, supervisor_take(OVERHEAR_NAME));
 	err = watch(d, netlink_fd(&d->kernel.conntrack.events));
 	if (!err)
 		err = watch(d, netlink_fd(&d->kernel.route.events));

@@ -62,7 +62,7 @@ void kernel_configure(struct kernel *kernel, const struct conf *conf)
 }
 
 int kernel_open(struct kernel *kernel, const struct conf *conf,
-		const char **what)
+		const struct kernel_given *given, const char **what)
 {
 	int err;
 
@@ -82,12 +82,14 @@ int kernel_open(struct kernel *kernel, const struct conf *conf,
 	}
 	if (!err) {
 		*what = "raw sockets: need CAP_NET_RAW";
-		err = rawsend_open(&kernel->rawsend);
+		err = rawsend_adopt(&kernel->rawsend, given->raw_v4,
+				    given->raw_v6);
 	}
 	if (err) {
 		kernel_close(kernel);
 		return err;
 	}
+	overhear_adopt(&kernel->overhear, given->packet);
 	kernel_tick(kernel);
 	return 0;
 }

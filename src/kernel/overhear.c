@@ -10,9 +10,9 @@
  * an ordinary packet nothing is copied, and while no call is silent nothing
  * listens.
  *
- * Under systemd the daemon may not open packet sockets, by which one could send
- * anything to anybody: it is handed one. Between two calls that is bound to a
- * protocol that nobody speaks.
+ * The socket is there from the start, for once it runs the daemon may open
+ * none: by packet sockets one could send anything to anybody. Between two calls
+ * it is bound to a protocol that nobody speaks.
  *
  * Packets are seen as they come in, before NAT: those of the inside host with
  * its own address, those from outside with the public one.
@@ -28,6 +28,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "base/log.h"
 
 /* Longer than a call waits for its answer */
 #define TICKS_MAX 20
@@ -165,10 +167,21 @@ static int prepare(int fd, const struct nat_line *line)
 		       addr_is_v4(&line->inside.addr) ? ETH_P_IP : ETH_P_IPV6);
 }
 
-void overhear_keep(struct overhear *o, int fd)
+void overhear_open(struct overhear *o)
 {
-	o->fd = fd;
-	o->kept = fd >= 0;
+	*o = (struct overhear){ 0 };
+	o->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (o->fd < 0)
+		log_warning("no packet socket: %s; media that comes from "
+			    "elsewhere is not found where it is dropped",
+			    strerror(errno));
+}
+
+void overhear_adopt(struct overhear *o, int fd)
+{
+	*o = (struct overhear){ .fd = fd };
+	if (fd < 0)
+		overhear_open(o);
 }
 
 void overhear_close(struct overhear *o)
@@ -185,7 +198,7 @@ static void stop(struct overhear *o)
 	uint8_t head[HEAD_LEN];
 
 	o->listens = false;
-	if (!o->kept || bind_to(o->fd, NOBODYS))
+	if (bind_to(o->fd, NOBODYS))
 		overhear_close(o);
 	while (o->fd >= 0 && recv(o->fd, head, sizeof(head), MSG_DONTWAIT) >= 0)
 		;
@@ -198,10 +211,7 @@ int overhear_begin(struct overhear *o, const struct nat_line *line)
 	if (o->listens)
 		stop(o);
 	if (o->fd < 0)
-		o->fd = socket(AF_PACKET,
-			       SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (o->fd < 0)
-		return -errno;
+		return -EBADF;
 	o->line = *line;
 	o->ticks = TICKS_MAX;
 	err = prepare(o->fd, line);

@@ -57,6 +57,15 @@ int rawsend_open(struct rawsend *raw)
 	return err;
 }
 
+int rawsend_adopt(struct rawsend *raw, int v4, int v6)
+{
+	*raw = (struct rawsend){ .v4 = v4, .v6 = v6 };
+	if (v4 >= 0)
+		return 0;
+	rawsend_close(raw);
+	return rawsend_open(raw);
+}
+
 void rawsend_close(struct rawsend *raw)
 {
 	if (raw->v4 >= 0)

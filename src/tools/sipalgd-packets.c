@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Give the service a packet socket (kernel/overhear.h): systemd keeps it, and
- * hands it to the daemon, which itself may open none.
+ * Give the service the sockets that it takes CAP_NET_RAW to open: systemd keeps
+ * them, and hands them to the daemon, which has no such right.
  *
  * Not for people: the unit starts it, outside of the sandbox, before the
  * daemon.
  */
-#include <errno.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/log.h"
 #include "daemon/supervisor.h"
 #include "kernel/overhear.h"
+#include "kernel/rawsend.h"
+
+static void hand_over(int fd, const char *name)
+{
+	supervisor_drop(name);
+	if (fd >= 0)
+		supervisor_keep(fd, name);
+}
 
 int main(void)
 {
-	int fd =
-		socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct overhear overhear;
+	struct rawsend raw;
+	int err = rawsend_open(&raw);
 
-	if (fd < 0) {
-		log_warning("no packet socket: %s; media that comes from "
-			    "elsewhere is not found where it is dropped",
-			    strerror(errno));
-		return 0;
-	}
-	supervisor_drop(OVERHEAR_NAME);
-	supervisor_keep(fd, OVERHEAR_NAME);
+	if (err)
+		log_error("raw sockets: %s", strerror(-err));
+	overhear_open(&overhear);
+	hand_over(raw.v4, RAWSEND_V4_NAME);
+	hand_over(raw.v6, RAWSEND_V6_NAME);
+	hand_over(overhear.fd, OVERHEAR_NAME);
 	supervisor_wait();
-	return 0;
+	return err ? 1 : 0;
 }

@@ -283,9 +283,9 @@ def test_a_packet_socket_that_was_handed_over(daemon, net, line,
         return heard
 
     others = 0
+    daemon.hand_over()
     others = len(protocols())
     sock = net.gw.socket(socket.AF_PACKET, socket.SOCK_DGRAM)
-    daemon.hand_over()
     daemon.store["packets"] = sock.detach()
     daemon.start()
     assert protocols() == ["0000"]
