@@ -15,7 +15,8 @@
 
 /**
  * struct daemon - sipalgd at work
- * @conf_path:	Read again on SIGHUP
+ * @conf_path:	Read again on SIGHUP; from the root on, for who asks where it is
+ *		may be in another directory
  * @conf:	In force
  * @queues:	All that the rules may choose from; one thread serves them
  * @now_ms:	Monotonic time; read once a wake-up

@@ -414,17 +414,6 @@ static json_t *config_text(const struct daemon *d)
 	return string;
 }
 
-/* Who asks may be in another directory */
-static json_t *config_path(const struct daemon *d)
-{
-	char *path =
-		d->conf_path[0] != '/' ? realpath(d->conf_path, NULL) : NULL;
-	json_t *string = json_string(path ? path : d->conf_path);
-
-	free(path);
-	return string;
-}
-
 json_t *doctor_answer(void *arg, const json_t *request)
 {
 	const struct daemon *d = arg;
@@ -434,7 +423,7 @@ json_t *doctor_answer(void *arg, const json_t *request)
 	for (size_t i = 0; i < COUNT(checks); i++)
 		checks[i].run(&look, &checks[i]);
 	return json_pack("{s:o, s:o?, s:o?}", "doctor", look.findings,
-			 "config_file", config_path(d), "config",
+			 "config_file", json_string(d->conf_path), "config",
 			 config_text(d));
 }
 

@@ -104,6 +104,33 @@ static void open_standard(void)
 		close(fd);
 }
 
+/* From the root on, whatever links say later */
+static char *whole_path(const char *path)
+{
+	char *here = path[0] == '/' ? strdup("") : get_current_dir_name();
+	char *whole = NULL;
+
+	if (here &&
+	    asprintf(&whole, "%s%s%s", here, *here ? "/" : "", path) < 0)
+		whole = NULL;
+	free(here);
+	return whole;
+}
+
+static int run(const char *conf_path, struct conf *conf)
+{
+	char *path = whole_path(conf_path);
+	int status = 1;
+
+	open_standard();
+	if (path)
+		status = daemon_run(path, conf);
+	else
+		free(conf);
+	free(path);
+	return status;
+}
+
 int main(int argc, char **argv)
 {
 	struct options opts = {
@@ -117,10 +144,8 @@ int main(int argc, char **argv)
 		free(conf);
 		return 1;
 	}
-	if (opts.task == TASK_RUN) {
-		open_standard();
-		return daemon_run(opts.conf_path, conf);
-	}
+	if (opts.task == TASK_RUN)
+		return run(opts.conf_path, conf);
 	if (opts.task == TASK_RULES)
 		status = rules_print(conf, opts.rules, stdout) ? 1 : 0;
 	else if (opts.task == TASK_CONFIG)
