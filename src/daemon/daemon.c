@@ -13,6 +13,7 @@
 #include "daemon/metrics.h"
 #include "daemon/record.h"
 #include "daemon/report.h"
+#include "daemon/sandbox.h"
 #include "daemon/supervisor.h"
 #include "sip/witness.h"
 
@@ -673,6 +674,7 @@ int daemon_run(const char *conf_path, struct conf *conf)
 	log_set_level(conf->log.level);
 	err = witness_init() ? -ENOMEM : daemon_open(&d);
 	if (!err) {
+		sandbox_enter();
 		log_notice("version %s: queue %u", SIPALG_VERSION,
 			   d.queues[0].number);
 		d.watch_ms = supervisor_watch_ms();

@@ -33,13 +33,18 @@ static uint64_t happened(const struct daemon *d)
 	return sum;
 }
 
-static void say_failed(struct daemon *d, int err)
+static void say_how(struct daemon *d, int err, const char *why)
 {
 	if (err && !d->keeper.failed)
 		log_warning("state.directory: %s: state not written: %s; after "
 			    "a crash the kernel's table must do",
-			    d->conf->state.directory, strerror(err));
+			    d->conf->state.directory, why);
 	d->keeper.failed = err;
+}
+
+static void say_failed(struct daemon *d, int err)
+{
+	say_how(d, err, strerror(err));
 }
 
 /* ---- the child ---- */
@@ -88,7 +93,10 @@ static void look_after(struct daemon *d)
 		k->child = 0;
 		if (took_ms * SHARE > EVERY_MS)
 			k->next_ms = d->now_ms + took_ms * SHARE;
-		say_failed(d, WIFEXITED(status) ? WEXITSTATUS(status) : EIO);
+		if (WIFSIGNALED(status))
+			say_how(d, EIO, strsignal(WTERMSIG(status)));
+		else
+			say_failed(d, WEXITSTATUS(status));
 	} else if (took_ms > HANGS_MS) {
 		end_child(d);
 		say_failed(d, ETIMEDOUT);

@@ -1,12 +1,13 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # packages: systemd systemd-sysv dbus iproute2 iptables procps python3-minimal
-# programs: sipalgd sipalgctl sipalgd-packets
+# programs: sipalgd sipalgctl sipalgd-packets inject
 # files: systemd/sipalgd.service systemd/sipalgd-rules systemd/sipalgd.sysusers systemd/sipalgd.sysctl
 # init: systemd
 #
 # The service under systemd itself: messages go on arriving, rewritten, while it
-# is restarted and killed; stopped it is not in the way.
+# is restarted and killed; stopped it is not in the way. It may do what it has to,
+# and nothing else.
 set -eu
 
 fail() {
@@ -131,10 +132,58 @@ talk 2 true
 	fail "running: $sent sent, $arrived arrived, $private private"
 journalctl -u sipalgd --no-pager | grep -e 'not for us to read' -e 'Failed' &&
 	fail "see above"
-# The queue, and a packet socket that it could not open itself
-[ "$(systemctl show -P NFileDescriptorStore sipalgd)" = 2 ] ||
+# The queue, and the sockets that it could not open itself
+[ "$(systemctl show -P NFileDescriptorStore sipalgd)" = 4 ] ||
 	fail "what is kept: $(systemctl show -P NFileDescriptorStore sipalgd)"
-ss -0np | grep -q "pid=$(systemctl show -P MainPID sipalgd)," || fail "no packet socket: $(ss -0np)"
+pid=$(systemctl show -P MainPID sipalgd)
+ss -0np | grep -q "pid=$pid," || fail "no packet socket: $(ss -0np)"
+[ "$(ss -wnap | grep -c "pid=$pid,")" = 2 ] || fail "raw sockets: $(ss -wnap)"
+
+# ---- who it is ----
+
+status() { # PID KEY
+	sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"
+}
+confined() { # PID
+	[ "$(status "$1" Uid | cut -f 1-4 | tr '\t' '\n' | sort -u)" = "$(id -u sipalgd)" ] ||
+		fail "runs as $(status "$1" Uid)"
+	for set in CapPrm CapEff CapBnd; do
+		[ "$(status "$1" $set)" = 0000000000001000 ] ||
+			fail "$set: $(status "$1" $set), is to be CAP_NET_ADMIN"
+	done
+	[ "$(status "$1" CapAmb)" = 0000000000000000 ] || fail "ambient capabilities"
+	[ "$(status "$1" NoNewPrivs)" = 1 ] || fail "new privileges"
+	[ "$(status "$1" Seccomp)" = 2 ] || fail "no filter of system calls"
+}
+confined "$pid"
+
+# ---- what it can reach: its files are as in its mount namespace, its packets
+# as in its control group ----
+
+inside() {
+	nsenter -t "$pid" -m -- "$@"
+}
+touch /root/secret
+for path in /etc/sipalgd/new /usr/new /boot/new /proc/sys/kernel/sysrq; do
+	inside sh -c ": >>$path" 2>/dev/null && fail "it can write $path"
+done
+inside test -e /root/secret && fail "it sees /root"
+inside test -e /dev/ttyS0 && fail "it sees devices"
+inside sh -c ': >/var/lib/sipalgd/new && rm /var/lib/sipalgd/new' ||
+	fail "it cannot write its state"
+nsenter -t "$pid" -m -- setpriv --reuid sipalgd --regid sipalg --clear-groups 	test -e /proc/1 && fail "it sees other processes"
+reaches() { # ADDRESS
+	sh -c 'echo $$ >/sys/fs/cgroup/system.slice/sipalgd.service/cgroup.procs
+		exec python3 -c "import socket, sys
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.sendto(bytes(1), (sys.argv[1], 9))" "$1"' sh "$1" 2>/tmp/reaches
+}
+ip route add 224.0.0.0/4 dev wan0
+reaches 203.0.113.10 || fail "its packets reach no host: $(cat /tmp/reaches)"
+reaches 224.0.0.5 && fail "its packets reach multicast"
+ip route del 224.0.0.0/4
+ss -wn --cgroup | grep -q sipalgd.service ||
+	fail "raw sockets of another group: $(ss -wn --cgroup)"
 
 # ---- restarted: not a message is lost, and none passes unread ----
 
@@ -166,6 +215,30 @@ talk 8 killed
 	fail "killed: $sent sent, $arrived arrived, $private private"
 [ "$(rules)" = 1 ] || fail "killed: no rules"
 echo "killed once: $sent messages, all arrived, $private unread"
+
+# ---- broken into: what it may not do ends it, and another goes on ----
+
+broken_into() {
+	pid=$(systemctl show -P MainPID sipalgd)
+	inject "$pid" 272 || return # unshare()
+	for i in $(seq 100); do
+		now=$(systemctl show -P MainPID sipalgd)
+		[ "$now" != "$pid" ] && [ "$now" != 0 ] &&
+			systemctl is-active -q sipalgd && return
+		sleep 0.1
+	done
+	false
+}
+talk 8 broken_into
+[ "$arrived" = "$sent" ] && [ "$private" -le 32 ] ||
+	fail "broken into: $sent sent, $arrived arrived, $private private"
+journalctl -u sipalgd --no-pager | grep -q 'status=31/SYS' ||
+	fail "unshare() was not the end"
+# By which the manual says to find it
+journalctl -k --no-pager | grep -q "type=1326 .* pid=$pid .* syscall=272 " ||
+	fail "no audit line: $(journalctl -k --no-pager | grep 1326)"
+confined "$(systemctl show -P MainPID sipalgd)"
+echo "broken into once: $sent messages, all arrived, $private unread"
 
 # ---- hung: it is ended, and another goes on ----
 

@@ -13,7 +13,8 @@ import time
 
 SANITIZER = re.compile(
     r"AddressSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer"
-    r"|runtime error:|Assertion .* failed")
+    r"|runtime error:|Assertion .* failed"
+    r"|Bad system call")  # of the child that writes the state file
 START_S = 20
 STOP_S = 20
 DEFAULTS = {

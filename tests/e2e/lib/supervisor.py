@@ -36,6 +36,7 @@ class Supervised(Sipalgd):
         self.over = threading.Event()
         self.alive = []  # when it said WATCHDOG=1
         self.watchdog_s = 0
+        self.within = []  # of the command line: what it is made to run in
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -77,14 +78,14 @@ class Supervised(Sipalgd):
         if self.watchdog_s:
             env["WATCHDOG_USEC"] = str(int(self.watchdog_s * 1e6))
         if kept:
-            self.prefix = ["bash", "-c", HAND, "bash"]
+            self.prefix = ["bash", "-c", HAND, "bash", *self.within]
             # well above those they get
             high = [os.dup(fd) for _, fd in kept]
             env |= {"KEPT": " ".join(map(str, high)),
                     "LISTEN_FDS": str(len(kept)),
                     "LISTEN_FDNAMES": ":".join(name for name, _ in kept)}
         else:
-            self.prefix, high = [], []
+            self.prefix, high = self.within, []
         with open(self.path("stderr"), "ab") as stderr:
             self.process = self.namespace.popen(
                 [*self.prefix, self.program("sipalgd"), "-c", self.config],
