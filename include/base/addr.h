@@ -135,6 +135,8 @@ bool addr_from_sockaddr(const struct sockaddr *sa, struct addr *out);
  */
 int network_parse(struct span text, struct network *out);
 bool network_contains(const struct network *n, const struct addr *a);
+/** network_is_last() - All bits behind the prefix are set in @a */
+bool network_is_last(const struct network *n, const struct addr *a);
 /** network_format() - "addr/len"; @buf at least ENDPOINT_TEXT_MAX bytes */
 size_t network_format(const struct network *n, char *buf);
 

@@ -54,6 +54,9 @@ int route_renew(struct route *route);
 /** route_is_own() - @a is one of this host's addresses */
 bool route_is_own(const struct route *route, const struct addr *a);
 
+/** route_is_broadcast() - @a stands for all hosts of a network of ours */
+bool route_is_broadcast(const struct route *route, const struct addr *a);
+
 /** route_is_inside() - @a lies in a network of the LAN interfaces */
 bool route_is_inside(const struct route *route, const struct addr *a);
 

@@ -131,6 +131,12 @@ static inline bool message_is_request(const struct message *msg)
 	return !msg->status;
 }
 
+/** message_registers() - It is a REGISTER, not the answer to one */
+static inline bool message_registers(const struct message *msg)
+{
+	return message_is_request(msg) && msg->method == SIP_REGISTER;
+}
+
 /** message_value() - Value of the first field @id; .ptr NULL if none */
 struct span message_value(const struct message *msg, enum sip_header id);
 

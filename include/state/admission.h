@@ -39,6 +39,15 @@ admission_connection(struct bindings *b, struct connections *all,
 		     const struct tuple *t, enum nat_side side, uint8_t flags,
 		     uint64_t now_ms, int *from, enum counter *why);
 
+/**
+ * admission_spoken() - An inside host has sent SIP
+ * @registers:	It is a REGISTER: what that asks for is not granted yet
+ *
+ * Who it was sent to may answer, and call.
+ */
+void admission_spoken(struct bindings *b, struct flow *flow, bool registers,
+		      uint64_t now_ms);
+
 /** admission_is_bypassed() - It is one of bypass.phones, bypass.peers */
 bool admission_is_bypassed(const struct bindings *b, const struct flow *flow);
 

@@ -29,6 +29,11 @@ struct mapping_key {
  * @bypassed:	Its host is one of bypass.user_agents
  * @passing:	It goes with the last that uses it: the port that a TCP
  *		connection happens to have
+ * @answers:	The Via of a REGISTER names it: hosts that its host has to do
+ *		with may use it, be it @open or not
+ * @open:	Hosts without a flow by it may use it, as sip.inbound_from says:
+ *		a registrar has granted it, or its host has said something else
+ *		by it than REGISTER
  * @memory:	What stood where its public end was written
  *
  * For UDP and TCP alike: where a Contact is to be reached may be by either
@@ -39,7 +44,7 @@ struct mapping {
 	struct endpoint public_end;
 	unsigned int flows, holds;
 	uint64_t used_ms, made_ms;
-	bool bypassed, passing;
+	bool bypassed, passing, answers, open;
 	struct host *host;
 	struct undo_memory memory;
 	UT_hash_handle by_inside, by_public;

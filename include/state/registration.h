@@ -74,7 +74,9 @@ struct registration_hold {
  * struct registration_set - What one inside host has at one registrar for one
  * address of record
  * @request:	The same of the last REGISTER, whichever Contacts it had: only
- *		answers to this one, or to the last of a Contact, count
+ *		answers to this one, or to the last of a Contact, count, and
+ *		only the first
+ * @asked_at:	Where it was sent; its port is 0 once it was answered
  * @challenges:	Times in a row that credentials were asked for
  * @asks_rport:	The last REGISTER had rport in its Via
  * @count:	Contacts in it
@@ -84,6 +86,7 @@ struct registration_set {
 	struct registration *contacts;
 	UT_hash_handle hh;
 	struct registration_set *prev, *next;
+	struct endpoint asked_at;
 	uint32_t request;
 	unsigned int count, challenges;
 	bool asks_rport;

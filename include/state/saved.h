@@ -48,7 +48,7 @@ struct saved_note {
 struct saved_mapping {
 	struct endpoint inside, public_end;
 	uint64_t used_ms, made_ms;
-	bool bypassed, many;
+	bool bypassed, open, many;
 	uint8_t last_id;
 	unsigned int undos, notes;
 	struct saved_undo undo[UNDO_COUNT];

@@ -272,6 +272,15 @@ bool network_contains(const struct network *n, const struct addr *a)
 	return true;
 }
 
+bool network_is_last(const struct network *n, const struct addr *a)
+{
+	for (unsigned int i = 0; i < 16; i++) {
+		if ((a->byte[i] | prefix_mask(n->bits, i)) != 0xff)
+			return false;
+	}
+	return true;
+}
+
 size_t network_format(const struct network *n, char *buf)
 {
 	size_t len = addr_format(&n->addr, buf);

@@ -182,9 +182,11 @@ static bool op_is_inside(void *ctx, const struct addr *a)
 	const struct kernel *kernel = ctx;
 	const struct conf_networks *list = &kernel->conf->gateway.lan_networks;
 
-	if (list->count)
-		return conf_networks_contain(list, a);
-	return addr_is_private(a) && route_is_inside(&kernel->route, a);
+	bool inside = list->count ? conf_networks_contain(list, a)
+				  : addr_is_private(a) &&
+					    route_is_inside(&kernel->route, a);
+
+	return inside && !route_is_broadcast(&kernel->route, a);
 }
 
 static bool op_has_moved(void *ctx, const struct addr *inside,

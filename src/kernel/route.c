@@ -223,6 +223,23 @@ bool route_is_own(const struct route *route, const struct addr *a)
 	return false;
 }
 
+/* IPv6 has none, and a network of one or two hosts needs none (RFC 3021) */
+bool route_is_broadcast(const struct route *route, const struct addr *a)
+{
+	/* Hardly any host ends so */
+	if ((a->byte[15] & 3) != 3 || !addr_is_v4(a))
+		return false;
+	for (unsigned int i = 0; i < route->addr_count; i++) {
+		const struct route_addr *ra = &route->addrs[i];
+		struct network net = { ra->addr, ra->bits };
+
+		if (ra->bits <= 126 && network_contains(&net, a) &&
+		    network_is_last(&net, a))
+			return true;
+	}
+	return false;
+}
+
 bool route_is_inside(const struct route *route, const struct addr *a)
 {
 	for (unsigned int i = 0; i < route->inside_count; i++) {
@@ -246,10 +263,14 @@ struct hop {
 
 static int on_hop(const struct nlmsghdr *nlh, void *data)
 {
+	const struct rtmsg *rtm = mnl_nlmsg_get_payload(nlh);
 	struct attributes attrs = { { 0 } };
 	struct hop *hop = data;
 
-	mnl_attr_parse(nlh, sizeof(struct rtmsg), on_attr, &attrs);
+	/* Not to ourselves, not to all */
+	if (rtm->rtm_type != RTN_UNICAST)
+		return MNL_CB_OK;
+	mnl_attr_parse(nlh, sizeof(*rtm), on_attr, &attrs);
 	if (attrs.at[RTA_OIF])
 		hop->ifindex = mnl_attr_get_u32(attrs.at[RTA_OIF]);
 	get_addr(attrs.at[RTA_GATEWAY], &hop->next);

@@ -1,13 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "state/admission.h"
 
+/* A host inside. What the gateway sends itself does not come this way: who has
+ * its address on the LAN has stolen it
+ */
+static bool is_host(const struct bindings *b, const struct addr *a)
+{
+	const struct nat_ops *ops = b->nat->ops;
+
+	return ops->is_inside(b->nat->ctx, a) && !ops->is_own(b->nat->ctx, a);
+}
+
 /* A host inside that talks to one outside */
 static bool is_crossing(const struct bindings *b, const struct tuple *lan)
 {
 	const struct nat_ops *ops = b->nat->ops;
 	void *ctx = b->nat->ctx;
 
-	return ops->is_inside(ctx, &lan->src.addr) &&
+	return is_host(b, &lan->src.addr) &&
 	       !ops->is_inside(ctx, &lan->dst.addr) &&
 	       !ops->is_own(ctx, &lan->dst.addr);
 }
@@ -58,7 +68,6 @@ static bool may_send(struct bindings *b, const struct tuple *t,
 	return false;
 }
 
-/* Who an inside host sends to may answer, and call */
 static void allow_peer(struct bindings *b, const struct tuple *lan,
 		       uint64_t now_ms)
 {
@@ -68,6 +77,28 @@ static void allow_peer(struct bindings *b, const struct tuple *lan,
 		   now_ms + 1000ull * idle_s);
 }
 
+/* A keep-alive: who may call may do so for longer */
+static void prolong_peer(struct bindings *b, const struct tuple *lan,
+			 uint64_t now_ms)
+{
+	if (peer_is_known(b, &lan->src.addr, &lan->dst.addr, now_ms))
+		allow_peer(b, lan, now_ms);
+}
+
+void admission_spoken(struct bindings *b, struct flow *flow, bool registers,
+		      uint64_t now_ms)
+{
+	if (!registers)
+		flow->map->open = true;
+	/* Hosts inside are not let in from outside */
+	if (!endpoint_eq(&flow->lan.dst, &flow->wan.src))
+		return;
+	if (flow->lan.proto == IPPROTO_TCP)
+		flow_meet(b, flow);
+	else
+		allow_peer(b, &flow->lan, now_ms);
+}
+
 static struct flow *find_outbound(struct bindings *b, const struct tuple *t,
 				  uint64_t now_ms, enum counter *why)
 {
@@ -75,9 +106,8 @@ static struct flow *find_outbound(struct bindings *b, const struct tuple *t,
 
 	if (is_ours_outbound(b, t, now_ms, why) && may_send(b, t, why))
 		flow = flow_outbound(b, t, now_ms, why);
-	/* Over TCP it must have said something: flow_meet() */
 	if (flow && t->proto == IPPROTO_UDP)
-		allow_peer(b, t, now_ms);
+		prolong_peer(b, t, now_ms);
 	return flow;
 }
 
@@ -97,7 +127,7 @@ static struct flow *find_hairpin(struct bindings *b, const struct tuple *t,
 				 uint64_t now_ms, enum counter *why)
 {
 	*why = COUNTER_not_for_us;
-	if (!b->nat->ops->is_inside(b->nat->ctx, &t->src.addr) ||
+	if (!is_host(b, &t->src.addr) ||
 	    is_bypassed(b, &t->src.addr, &t->dst.addr) || !may_send(b, t, why))
 		return NULL;
 	return flow_hairpin(b, t, now_ms, why);

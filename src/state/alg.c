@@ -587,6 +587,9 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	message = message_parse(in->pkt.payload, &alg->msg);
 	if (message != MESSAGE_OK)
 		return unreadable(alg, message);
+	if (in->side == NAT_SIDE_LAN)
+		admission_spoken(&alg->bindings, in->view[0].flow,
+				 message_registers(&alg->msg), in->now_ms);
 	why = rewrite_message(alg, in);
 	in->is_sip = why != COUNTER_bypassed;
 	tell(alg, why, in);
@@ -642,8 +645,9 @@ static struct span rewrite_stream(struct alg *alg, const struct connection *c,
 	if (in.side == NAT_SIDE_LAN &&
 	    !host_may_send(&alg->hosts, &t->src.addr))
 		return whole;
-	if (in.side == NAT_SIDE_LAN && in.views == 1)
-		flow_meet(&alg->bindings, in.view[0].flow);
+	if (in.side == NAT_SIDE_LAN)
+		admission_spoken(&alg->bindings, in.view[0].flow,
+				 message_registers(&alg->msg), now_ms);
 	*reason = rewrite_message(alg, &in);
 	tell(alg, *reason, &in);
 	if (*reason != COUNTER_rewritten)

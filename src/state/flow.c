@@ -121,6 +121,8 @@ struct flow *flow_adopt(struct bindings *b, const struct nat_entry *entry,
 
 	if (!map)
 		return NULL;
+	/* Only registrations give their entries a fixed time */
+	map->open = map->open || entry->fixed;
 	flows_trim(b, map);
 	counter_add(b->counters, COUNTER_flows_adopted);
 	return flow_add(b, entry, map, now_ms);
@@ -302,6 +304,23 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 	return flow ? flow_find(b, lan, NAT_SIDE_LAN) : NULL;
 }
 
+/* May a host without a flow use it? Not one that claims to be inside, or us */
+static bool may_come_by(const struct bindings *b, const struct mapping *map,
+			const struct addr *remote, uint64_t now_ms)
+{
+	const struct nat_ops *ops = b->nat->ops;
+	const struct addr *inside = &map->in.inside.addr;
+	bool allowed = false;
+
+	if (map->open)
+		allowed = peer_is_allowed(b, inside, remote, now_ms);
+	else if (map->answers)
+		allowed = peer_is_known(b, inside, remote, now_ms);
+	return allowed && addr_is_unicast(remote) &&
+	       !ops->is_inside(b->nat->ctx, remote) &&
+	       !ops->is_own(b->nat->ctx, remote);
+}
+
 struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 			  uint64_t now_ms, enum counter *why)
 {
@@ -324,7 +343,7 @@ struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,
 	if (flow_from_kernel(b, wan, NAT_SIDE_WAN, now_ms, &flow) || flow)
 		return flow;
 	*why = COUNTER_not_allowed;
-	if (!peer_is_allowed(b, &map->in.inside.addr, &wan->src.addr, now_ms))
+	if (!may_come_by(b, map, &wan->src.addr, now_ms))
 		return NULL;
 	/* A server on the gateway may have taken the port since */
 	*why = COUNTER_not_for_us;

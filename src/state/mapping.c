@@ -315,7 +315,8 @@ void mapping_save(const struct mapping *map, struct saved_mapping *out)
 				       .public_end = map->public_end,
 				       .used_ms = map->used_ms,
 				       .made_ms = map->made_ms,
-				       .bypassed = map->bypassed };
+				       .bypassed = map->bypassed,
+				       .open = map->open };
 	undo_save(&map->memory, out);
 }
 
@@ -347,6 +348,7 @@ bool mapping_restore(struct bindings *b, const struct saved_mapping *in)
 		return false;
 	map->bypassed = in->bypassed;
 	map->passing = false;
+	map->open = map->open || in->open;
 	map->made_ms = in->made_ms;
 	return undo_restore(&map->memory, in);
 }

@@ -190,6 +190,9 @@ static void registration_free(struct registrations *regs,
 	DL_DELETE(reg->set->contacts, reg);
 	reg->set->count--;
 	set_free_if_empty(regs, reg->set);
+	/* It was the last that others knew it by */
+	if (reg->expires_ms && reg->map->holds == 1)
+		reg->map->open = false;
 	mapping_release(regs->bindings, reg->map);
 	hold_put(regs, reg->hold[0]);
 	hold_put(regs, reg->hold[1]);
@@ -582,6 +585,7 @@ static void note_request(struct registrations *regs, const struct flow *flow,
 	if (!set)
 		return;
 	set->request = request_hash(msg);
+	set->asked_at = flow->lan.dst;
 	set->asks_rport = path_asks_rport(msg);
 }
 
@@ -669,6 +673,7 @@ static void confirm(struct registrations *regs, struct registration *reg,
 
 	reg->granted_s = seconds;
 	reg->expires_ms = now_ms + seconds * 1000ull;
+	reg->map->open = flow->map->open = true;
 	symptom_over(&of, SYMPTOM_registration_refused);
 	symptom_over(&of, SYMPTOM_register_unanswered);
 	counter_add(regs->counters, COUNTER_registrations_confirmed);
@@ -831,14 +836,32 @@ static void on_refusal(struct registrations *regs, struct registration_set *set,
 
 /* ---- all answers ---- */
 
-/* Whatever it says, somebody is there. Return: false if nobody has asked */
-static bool stop_waiting(struct registration_set *set, uint32_t request)
+/*
+ * Answers come from where the request was sent. Over TCP that may be a new
+ * connection from another port (RFC 3261 18.2.2), which nobody can forge.
+ */
+static bool is_from(const struct flow *flow, const struct endpoint *asked_at)
 {
-	bool asked = set->request == request;
+	return flow->lan.proto == IPPROTO_TCP
+		       ? addr_eq(&flow->lan.dst.addr, &asked_at->addr)
+		       : endpoint_eq(&flow->lan.dst, asked_at);
+}
+
+/* Whatever it says, somebody is there. Return: false if nobody has asked, or
+ * was answered already: a repetition must not prolong anything
+ */
+static bool stop_waiting(struct registration_set *set, const struct flow *flow,
+			 uint32_t request)
+{
+	bool asked = set->asked_at.port && set->request == request &&
+		     is_from(flow, &set->asked_at);
 	struct registration *reg;
 
+	if (asked)
+		set->asked_at.port = 0;
 	DL_FOREACH (set->contacts, reg) {
-		if (reg->request != request)
+		if (reg->request != request || !reg->waits_ms ||
+		    !is_from(flow, &reg->lan.dst))
 			continue;
 		reg->waits_ms = 0;
 		asked = true;
@@ -871,7 +894,7 @@ void registration_answer(struct registrations *regs, const struct flow *flow,
 	struct registration_set *set = set_get(regs, flow, msg, false);
 	uint32_t request = request_hash(msg);
 
-	if (msg->status < 200 || (set && !stop_waiting(set, request)))
+	if (msg->status < 200 || (set && !stop_waiting(set, flow, request)))
 		return;
 	if (set)
 		look_at_path(regs, set, flow, msg, shown, now_ms);
@@ -979,6 +1002,8 @@ static struct registration *add_saved(struct registrations *regs,
 		return NULL;
 	}
 	set->request = in->request;
+	if (in->waits_ms)
+		set->asked_at = in->lan.dst;
 	set->challenges = in->challenges;
 	set->asks_rport = in->asks_rport;
 	reg->lan = in->lan;
@@ -1034,6 +1059,7 @@ bool registration_restore(struct registrations *regs,
 		schedule(regs, reg, now_ms);
 		return true;
 	}
+	map->open = way->open = true;
 	start_timers(regs, reg, now_ms);
 	/* Not more than it has: the entry would be made anew */
 	hold(regs, reg, in->lan, way, (uint32_t)((end_ms - now_ms) / 1000),

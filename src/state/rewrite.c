@@ -23,18 +23,28 @@ static bool may_announce(const struct conf *conf, uint16_t port)
 	       !ports_contain(&conf->media.reserved_ports, port);
 }
 
-/* One message may announce a few ports of its host, not all there are */
-static struct mapping *announce(struct rewrite *rw,
+/*
+ * One message may announce a few ports of its host, not all there are. What a
+ * REGISTER announces is for its registrar to grant; until then nothing but its
+ * answer, over UDP, may come to another port than it was sent from.
+ */
+static struct mapping *announce(struct rewrite *rw, enum site_group group,
 				const struct endpoint *inside)
 {
 	const struct flow *flow = rw->flow;
 	struct mapping *map =
 		mapping_find_inside(rw->bindings, inside, &flow->wan.dst.addr);
 
-	if (map || rw->announced++ >= ANNOUNCE_MAX)
-		return map;
-	map = mapping_get(rw->bindings, inside, &flow->wan.dst.addr);
-	rw->refused |= !map;
+	if (!map && rw->announced++ < ANNOUNCE_MAX) {
+		map = mapping_get(rw->bindings, inside, &flow->wan.dst.addr);
+		rw->refused |= !map;
+	}
+	if (!map)
+		return NULL;
+	if (!message_registers(rw->msg))
+		map->open = true;
+	else if (group == SITE_GROUP_VIA && flow->lan.proto == IPPROTO_UDP)
+		map->answers = true;
 	return map;
 }
 
@@ -56,7 +66,7 @@ static uint16_t public_port(struct rewrite *rw, enum site_group group,
 	else if (!may_announce(rw->bindings->conf, port))
 		*map = NULL;
 	else
-		*map = announce(rw, &inside);
+		*map = announce(rw, group, &inside);
 	return *map ? (*map)->public_end.port : 0;
 }
 

@@ -45,6 +45,7 @@ static const struct field mapping_fields[] = {
 	MEMBER(TIME, saved_mapping, used_ms),
 	MEMBER(TIME, saved_mapping, made_ms),
 	FLAG(saved_mapping, bypassed),
+	FLAG(saved_mapping, open),
 	FLAG(saved_mapping, many),
 	MEMBER(UINT, saved_mapping, last_id),
 	LIST(saved_mapping, undo, undos, undo_fields),

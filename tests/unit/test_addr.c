@@ -209,6 +209,29 @@ static void test_networks(void **state)
 	}
 }
 
+static void test_network_last(void **state)
+{
+	static const struct {
+		const char *net, *addr;
+		bool last;
+	} t[] = {
+		{ "192.0.2.0/24", "192.0.2.255", true },
+		{ "192.0.2.0/24", "192.0.2.127", false },
+		{ "192.0.2.0/25", "192.0.2.127", true },
+		{ "10.0.0.0/8", "10.255.255.255", true },
+		{ "10.0.0.0/8", "10.255.254.255", false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(t) / sizeof(*t); i++) {
+		struct network n = network(t[i].net);
+		struct addr a = addr(t[i].addr);
+
+		if (network_is_last(&n, &a) != t[i].last)
+			fail_msg("%s in %s", t[i].addr, t[i].net);
+	}
+}
+
 static void test_networks_refused(void **state)
 {
 	static const char *const t[] = {
@@ -317,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_unicast),
 		cmocka_unit_test(test_wire_form),
 		cmocka_unit_test(test_networks),
+		cmocka_unit_test(test_network_last),
 		cmocka_unit_test(test_networks_refused),
 		cmocka_unit_test(test_network_format),
 		cmocka_unit_test(test_endpoints),

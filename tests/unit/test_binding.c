@@ -213,6 +213,7 @@ static void test_adopt_beside(void **state)
 	(void)state;
 	flow = outbound("192.168.1.10:5060", "198.51.100.5:5060");
 	flow->map->holds++;
+	flow->map->open = true;
 	kernel_has("192.168.1.10:5060", "198.51.100.6:5060", 1024);
 	flow = outbound("192.168.1.10:5060", "198.51.100.6:5060");
 	assert_int_equal(flow->wan.dst.port, 1024);
@@ -332,16 +333,58 @@ static void test_strangers(void **state)
 	assert_null(inbound("198.51.100.66:5060", "203.0.113.1:5060"));
 	assert_int_equal(why, COUNTER_not_allowed);
 	peer = peer_allow(b, &phone, &far, st->now_ms + 5000);
+	get("192.168.1.10:5060")->open = true;
 	assert_non_null(inbound("198.51.100.66:5060", "203.0.113.1:5060"));
 	/* another port of that host too, but no other host's mapping */
 	assert_non_null(inbound("198.51.100.66:7", "203.0.113.1:5060"));
-	outbound("192.168.1.11:5060", "198.51.100.5:5060");
+	outbound("192.168.1.11:5060", "198.51.100.5:5060")->map->open = true;
 	assert_null(inbound("198.51.100.66:5060", "203.0.113.1:5061"));
 	st->now_ms += 5001;
 	assert_false(peer_is_allowed(b, &phone, &far, st->now_ms));
 	peer->holds++;
 	assert_true(peer_is_allowed(b, &phone, &far, st->now_ms));
 	peer->holds--;
+}
+
+/* A mapping opens step by step: to its flows, to hosts that its host has to do
+ * with, to those whom sip.inbound_from admits
+ */
+static void test_opening(void **state)
+{
+	struct addr phone = stage_addr("192.168.1.10");
+	struct addr known = stage_addr("198.51.100.5");
+	struct mapping *map;
+
+	(void)state;
+	st->conf.sip.inbound_from = CONF_INBOUND_ANY;
+	map = outbound("192.168.1.10:5060", "198.51.100.5:5060")->map;
+	peer_allow(b, &phone, &known, st->now_ms + 5000);
+	assert_non_null(inbound("198.51.100.5:5060", "203.0.113.1:5060"));
+	assert_null(inbound("198.51.100.5:5061", "203.0.113.1:5060"));
+	assert_null(inbound("198.51.100.6:5060", "203.0.113.1:5060"));
+	map->answers = true;
+	assert_non_null(inbound("198.51.100.5:5062", "203.0.113.1:5060"));
+	assert_null(inbound("198.51.100.6:5060", "203.0.113.1:5060"));
+	map->open = true;
+	assert_non_null(inbound("198.51.100.6:5060", "203.0.113.1:5060"));
+}
+
+/* Outside nobody has these addresses, whoever may call */
+static void test_impossible_sources(void **state)
+{
+	static const char *const from[] = {
+		"192.168.1.11:5060", "203.0.113.1:5060", "127.0.0.1:5060",
+		"0.0.0.0:5060",	     "224.0.0.1:5060",	 "255.255.255.255:5060"
+	};
+
+	(void)state;
+	st->conf.sip.inbound_from = CONF_INBOUND_ANY;
+	outbound("192.168.1.10:5070", "198.51.100.5:5060")->map->open = true;
+	for (size_t i = 0; i < sizeof(from) / sizeof(*from); i++) {
+		assert_null(inbound(from[i], "203.0.113.1:5070"));
+		assert_int_equal(why, COUNTER_not_allowed);
+	}
+	assert_non_null(inbound("198.51.100.6:5060", "203.0.113.1:5070"));
 }
 
 static void test_inbound_from(void **state)
@@ -486,6 +529,8 @@ int main(void)
 		TEST(test_faults),
 		TEST(test_expiry),
 		TEST(test_strangers),
+		TEST(test_opening),
+		TEST(test_impossible_sources),
 		TEST(test_inbound_from),
 		TEST(test_limits),
 		TEST(test_doubt),

@@ -113,7 +113,8 @@ class Sniffer:
             parts.setdefault(key, []).append(packet)
             whole = _reassemble(parts[key])
             if whole is not None:
-                found.append(Datagram(parts.pop(key), whole))
+                found.append(Datagram(sorted(
+                    parts.pop(key), key=lambda p: p.offset), whole))
         return [d for d in found
                 if all(getattr(d, k) == v for k, v in match.items())]
 
