@@ -13,6 +13,7 @@
 #include "state/describe.h"
 #include "state/dialog.h"
 #include "state/media.h"
+#include "state/party.h"
 #include "state/symptom.h"
 #include "state/watch.h"
 
@@ -31,6 +32,12 @@
  * still valid (calls_reconcile()). Offers and answers need not be told apart
  * for this, so PRACK, UPDATE, delayed offers and early media take no code of
  * their own.
+ *
+ * Who knows a Call-ID and its tags is not yet a part of the call. From outside
+ * only messages of its *parties* count: of the host that began it, of those
+ * that the inside host has sent to in it, and of those that a party has named
+ * in Contact or Record-Route. Others may be let in; what they say counts as
+ * soon as the inside host has answered them. Answers must be to what was asked.
  *
  * A call ends with its last dialog: when BYE is answered, when the INVITE
  * fails, or when nothing is heard for long. It then stays in the table for
@@ -66,6 +73,9 @@ enum call_result {
 /**
  * struct call - A call of an inside host
  * @peer:	Hosts that may signal to the inside host while it lasts
+ * @parties:	Hosts whose messages count
+ * @invite:	What the last INVITE is known by: transaction_of()
+ * @invite_cseq: Hash of its number
  * @map:	The mapping it began on: held, so that it keeps its port
  * @host:	Whose share it is of; NULL when it has ended
  * @outgoing:	It was the inside host that sent the INVITE
@@ -95,6 +105,8 @@ enum call_result {
  */
 struct call {
 	struct peer *peer[CALL_PEERS];
+	struct parties parties;
+	uint32_t invite, invite_cseq;
 	struct mapping *map;
 	struct host *host;
 	enum call_state state;
@@ -170,10 +182,10 @@ struct span call_id(const struct call *call);
 /**
  * call_open() - The call a message belongs to
  *
- * An INVITE makes one; so does any message inside a dialog that describes
- * media (a call older than this program).
+ * An INVITE makes one; so does any other message inside a dialog that describes
+ * media (a call older than this program), unless it is an answer from outside.
  *
- * Return: NULL if the message belongs to no call
+ * Return: NULL if the message belongs to no call, or its sender does not
  */
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
@@ -187,6 +199,10 @@ bool call_is_carried(const struct calls *calls, const struct addr *inside,
  * is none */
 struct call *call_find(const struct calls *calls, const struct addr *inside,
 		       const struct message *msg);
+
+/** call_has_party() - Messages from that host count in it */
+bool call_has_party(const struct calls *calls, const struct call *call,
+		    const struct addr *host);
 
 /** call_inside() - The inside host, as it stands in the key */
 struct addr call_inside(const struct call *call);

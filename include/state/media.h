@@ -27,6 +27,7 @@
  * compared with those it has, and the difference is made or taken away.
  */
 
+struct call;
 struct pinhole;
 
 /** STREAM_PAIRS - Port pairs of one m= line ("port/count") that are mapped */
@@ -55,6 +56,7 @@ struct media_stream_key {
  * @public_rtp: RTCP has the port above; further pairs follow
  * @refs:	Calls that use it
  * @host:	Whose share the ports are of
+ * @call:	The one that named it last; NULL if that is over
  * @carried:	One of them is carried to its end (struct call)
  * @guests:	Pinholes to sources that nobody announced (media.source)
  * @stray, @strays: Such a source that was not let in, and its packets that we
@@ -69,6 +71,7 @@ struct media_stream {
 	struct endpoint inside_rtcp, public_rtp;
 	unsigned int pairs, refs;
 	struct host *host;
+	const struct call *call;
 	struct pinhole *guests;
 	struct endpoint stray;
 	unsigned int strays;

@@ -349,8 +349,8 @@ static struct decision admit_to(struct alg *alg, const struct arrival *in,
 	struct decision d = pass(COUNTER_media_refused);
 
 	if ((alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
-	     !peer_is_known(&alg->bindings, &inside->addr, &t->src.addr,
-			    in->now_ms)) ||
+	     !(s->call &&
+	       call_has_party(&alg->calls, s->call, &t->src.addr))) ||
 	    !media_stream_admit(&alg->media, s, inside, t)) {
 		/* The call looks at it when its timer comes */
 		if (endpoint_eq(inside, &s->in.inside_rtp))

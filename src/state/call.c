@@ -6,6 +6,7 @@
 #include <utlist.h>
 
 #include "sip/field.h"
+#include "state/rewrite.h"
 #include "state/saved.h"
 
 /* Timer B, F, H and the like: 64 * T1 (RFC 3261 17) */
@@ -112,6 +113,8 @@ static void close_stream(struct calls *calls, struct call *call,
 		pinhole_begin(s->guests);
 		pinhole_sum_unwanted(calls->media, s->guests, &call->traffic);
 	}
+	if (s->call == call)
+		s->call = NULL;
 	media_stream_put(calls->media, s);
 }
 
@@ -275,6 +278,20 @@ static bool make_room(struct calls *calls, uint64_t now_ms)
 	return true;
 }
 
+/* Who is at the other end; in a hairpin, the inside host behind the public
+ * address that all of them share
+ */
+static const struct addr *remote_host(const struct flow *flow)
+{
+	return &flow->wan.src.addr;
+}
+
+bool call_has_party(const struct calls *calls, const struct call *call,
+		    const struct addr *host)
+{
+	return parties_have(&call->parties, calls->conf, host);
+}
+
 static struct call *call_new(struct calls *calls, const char *key,
 			     size_t key_len, struct span from, struct span to,
 			     uint64_t now_ms)
@@ -358,47 +375,71 @@ static void carry(struct calls *calls, struct call *call)
 	calls->nat->dry = false;
 }
 
+static bool is_invite(const struct message *msg)
+{
+	return message_is_request(msg) && msg->method == SIP_INVITE;
+}
+
+/* An answer from outside to what we have not seen begins nothing: it need not
+ * be one
+ */
+static struct call *call_begin(struct calls *calls, const struct flow *flow,
+			       const struct message *msg, bool outbound,
+			       bool media, uint64_t now_ms)
+{
+	bool request = message_is_request(msg);
+	char key[CALL_KEY_MAX];
+	size_t len = call_key(key, &flow->lan.src.addr, msg);
+	struct call *call;
+
+	if (!len || !(is_invite(msg) || (media && (request || outbound))))
+		return NULL;
+	if (!has_share(calls, &flow->lan.src.addr)) {
+		counter_add(calls->counters, COUNTER_over_share);
+		return NULL;
+	}
+	call = call_new(calls, key, len, message_value(msg, SIP_FROM),
+			message_value(msg, SIP_TO), now_ms);
+	if (!call)
+		return NULL;
+	counter_add(calls->counters, COUNTER_calls_started);
+	call->outgoing = outbound == request;
+	call->remote = flow->lan.dst.addr;
+	return call;
+}
+
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
 		       uint64_t now_ms)
 {
-	bool request = message_is_request(msg);
-	char key[CALL_KEY_MAX];
 	struct call *call;
-	size_t len;
 
 	if (!is_call_method(msg->method))
 		return NULL;
-	len = call_key(key, &flow->lan.src.addr, msg);
-	if (!len)
-		return NULL;
-	HASH_FIND(hh, calls->table, key, len, call);
+	call = call_find(calls, &flow->lan.src.addr, msg);
 	if (!call) {
-		if (!media && !(request && msg->method == SIP_INVITE))
-			return NULL;
-		if (!has_share(calls, &flow->lan.src.addr)) {
-			counter_add(calls->counters, COUNTER_over_share);
-			return NULL;
-		}
-		call = call_new(calls, key, len, message_value(msg, SIP_FROM),
-				message_value(msg, SIP_TO), now_ms);
+		call = call_begin(calls, flow, msg, outbound, media, now_ms);
 		if (!call)
 			return NULL;
-		counter_add(calls->counters, COUNTER_calls_started);
-		call->outgoing = outbound == request;
+	} else if (call->state == CALL_ENDED && is_invite(msg)) {
+		touch(calls, call);
 		call->remote = flow->lan.dst.addr;
+		call->parties = (struct parties){ 0 };
+	} else if (!outbound &&
+		   !call_has_party(calls, call, remote_host(flow))) {
+		return NULL;
 	} else if (call->state != CALL_ENDED) {
 		touch(calls, call);
-	} else if (request && msg->method == SIP_INVITE) {
-		touch(calls, call);
-		call->remote = flow->lan.dst.addr;
 	}
+	parties_add(&call->parties, remote_host(flow));
+	/* From outside it is a party that says who else comes */
+	if (!outbound)
+		parties_learn(&call->parties, msg);
 	/* Outside cannot keep its way in open by calls that nobody takes */
 	call->spoken |= outbound;
 	if (!call->carried && !calls->nat->dry)
 		carry(calls, call);
-	if (call->spoken && (call->state != CALL_ENDED ||
-			     (request && msg->method == SIP_INVITE)))
+	if (call->spoken && (call->state != CALL_ENDED || is_invite(msg)))
 		call_add_peer(calls, call, flow, now_ms);
 	return call;
 }
@@ -532,6 +573,7 @@ static void take_stream(struct calls *calls, struct call *call,
 	if (*slot)
 		close_stream(calls, call, *slot);
 	*slot = s;
+	s->call = call;
 	s->carried |= call->carried;
 }
 
@@ -717,6 +759,43 @@ static void forget_told(struct call *call, uint64_t now_ms)
 	call->started_ms = now_ms;
 }
 
+/* ---- transactions ---- */
+
+static uint32_t number_of(const struct message *msg)
+{
+	struct span cseq = message_value(msg, SIP_CSEQ);
+	const char *blank = span_chr(cseq, ' ');
+
+	return span_hash(blank ? span_between(cseq.ptr, blank) : cseq, 0);
+}
+
+/* What a request, its CANCEL and its answers have in common */
+static uint32_t transaction_of(const struct message *msg)
+{
+	return number_of(msg) ^ rewrite_branch(msg);
+}
+
+/* Of one INVITE that comes by several ways the first counts: phones refuse the
+ * others (RFC 3261 8.2.2.2)
+ */
+static void note_invite(struct call *call, const struct message *msg)
+{
+	uint32_t number = number_of(msg);
+
+	if (call->invite && call->invite_cseq == number)
+		return;
+	call->invite = transaction_of(msg);
+	call->invite_cseq = number;
+}
+
+/* Not of an earlier INVITE (a repeated 407), nor made up. After a restart the
+ * INVITE is not known
+ */
+static bool is_of_invite(const struct call *call, const struct message *msg)
+{
+	return !call->invite || call->invite == transaction_of(msg);
+}
+
 /* With credentials, or the Call-ID is used for another call */
 static void begin_again(struct call *call, uint64_t now_ms)
 {
@@ -724,6 +803,7 @@ static void begin_again(struct call *call, uint64_t now_ms)
 		forget_told(call, now_ms);
 	call->state = CALL_TRYING;
 	call->invited_ms = call->answered_ms = 0;
+	call->invite = 0;
 	call->status = 0;
 	call->replied = call->cancelled = call->bye = call->told = false;
 }
@@ -743,7 +823,7 @@ static void on_bye(struct calls *calls, struct call *call, struct dialog *d,
 
 static void on_request(struct calls *calls, struct call *call,
 		       const struct message *msg, struct dialog *d,
-		       uint64_t now_ms)
+		       bool outbound, uint64_t now_ms)
 {
 	switch (msg->method) {
 	case SIP_INVITE:
@@ -751,6 +831,7 @@ static void on_request(struct calls *calls, struct call *call,
 			begin_again(call, now_ms);
 			take_share(calls, call);
 		}
+		note_invite(call, msg);
 		if (!call->invited_ms)
 			call->invited_ms = now_ms;
 		if (!d)
@@ -771,7 +852,9 @@ static void on_request(struct calls *calls, struct call *call,
 			on_bye(calls, call, d, now_ms);
 		break;
 	case SIP_CANCEL:
-		if (call->state == CALL_ENDED || has_confirmed(call, NULL))
+		if (call->state == CALL_ENDED || has_confirmed(call, NULL) ||
+		    outbound != call->outgoing ||
+		    (!outbound && !is_of_invite(call, msg)))
 			break;
 		if (awaits_answer(call) &&
 		    now_ms - call->invited_ms >= CANCEL_MS)
@@ -826,7 +909,7 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 	} else if (d && d->confirmed) {
 		dialog_settle(d, false);
 		call_reconcile(calls, call);
-	} else if (!has_confirmed(call, NULL)) {
+	} else if (!has_confirmed(call, NULL) && is_of_invite(call, msg)) {
 		call->status = msg->status;
 		call_end(calls, call, now_ms);
 	}
@@ -834,9 +917,12 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 
 static void on_bye_answer(struct calls *calls, struct call *call,
 			  const struct message *msg, struct dialog *d,
-			  uint64_t now_ms)
+			  bool outbound, uint64_t now_ms)
 {
-	if (msg->status < 200)
+	/* From outside only to one that was sent; the inside host may have
+	 * answered to somebody who had no part in it so far
+	 */
+	if (msg->status < 200 || !(outbound || call->bye || (d && d->gone_ms)))
 		return;
 	if (sip_wants_credentials(msg->status)) {
 		if (d)
@@ -888,7 +974,7 @@ static void on_answer(struct calls *calls, struct call *call,
 	if (msg->method == SIP_INVITE)
 		on_invite_answer(calls, call, msg, d, now_ms);
 	else if (msg->method == SIP_BYE)
-		on_bye_answer(calls, call, msg, d, now_ms);
+		on_bye_answer(calls, call, msg, d, outbound, now_ms);
 	else if (msg->method == SIP_UPDATE)
 		on_update_answer(calls, call, msg, d, now_ms);
 }
@@ -898,7 +984,8 @@ void call_progress(struct calls *calls, struct call *call,
 {
 	if (message_is_request(msg))
 		on_request(calls, call, msg,
-			   dialog_find(&call->dialogs, msg, outbound), now_ms);
+			   dialog_find(&call->dialogs, msg, outbound), outbound,
+			   now_ms);
 	else if (call->state != CALL_ENDED)
 		on_answer(calls, call, msg, outbound, now_ms);
 	/* Any message may have opened pinholes, which want to be kept */
@@ -1028,6 +1115,8 @@ static void streams_move(struct calls *calls, struct call *call)
 					 &s->public_rtp.addr, true))
 			continue;
 		call->stream[i] = NULL;
+		if (s->call == call)
+			s->call = NULL;
 		media_stream_put(calls->media, s);
 	}
 }
@@ -1141,6 +1230,7 @@ static bool streams_restore(struct calls *calls, struct call *call,
 						       &from->public_rtp);
 		if (!call->stream[i])
 			return false;
+		call->stream[i]->call = call;
 		call->stream[i]->carried |= call->carried;
 	}
 	return true;
@@ -1182,6 +1272,9 @@ static void peers_restore(struct calls *calls, struct call *call,
 		call->map = map;
 		map->holds++;
 	}
+	parties_add(&call->parties, &in->remote);
+	for (unsigned int i = 0; i < in->peers; i++)
+		parties_add(&call->parties, &in->peer[i].remote);
 	for (unsigned int i = 0; i < in->peers; i++)
 		call->peer[i] = peer_hold(calls->bindings, &in->inside,
 					  &in->peer[i].remote, now_ms);

@@ -21,13 +21,14 @@
  * @call_id:	"call"
  * @phone, @public_end, @server: The flow
  * @local_tag, @remote_tag: Of the phone and of the other side; "" for none
+ * @branch:	Of the Via, after what it begins with; that of the method
  * @method, @status: A request, or the answer to one
  * @incoming:	The dialog was begun by the other side (From is theirs)
  * @sdp, @extra: Body and further header lines
  */
 struct talk {
 	const char *call_id, *phone, *public_end, *server;
-	const char *local_tag, *remote_tag, *method, *sdp, *extra;
+	const char *local_tag, *remote_tag, *branch, *method, *sdp, *extra;
 	int status, cseq;
 	bool incoming;
 };
@@ -55,6 +56,8 @@ static inline struct span talk_send(struct stage *st, const struct talk *t,
 	const char *server = talk_or(t->server, SERVER);
 	bool asked_by_phone = outbound == !t->status;
 	const char *via = server, *sdp = talk_or(t->sdp, "");
+	/* A CANCEL has that of what it is to end */
+	const char *branch = strcmp(t->method, "CANCEL") ? t->method : "INVITE";
 
 	if (asked_by_phone)
 		via = outbound ? phone : pub;
@@ -69,7 +72,7 @@ static inline struct span talk_send(struct stage *st, const struct talk *t,
 		 "%s\r\nVia: SIP/2.0/UDP %s;branch=z9hG4bK%s%d\r\n"
 		 "From: %s\r\nTo: %s\r\nCall-ID: %s\r\nCSeq: %d %s\r\n"
 		 "%s%sContent-Length: %zu\r\n\r\n%s",
-		 start, via, t->method, t->cseq,
+		 start, via, talk_or(t->branch, branch), t->cseq,
 		 asked_by_phone ? local : remote,
 		 asked_by_phone ? remote : local, talk_or(t->call_id, "call"),
 		 t->cseq ? t->cseq : 1, t->method, talk_or(t->extra, ""),

@@ -343,6 +343,84 @@ static void test_bye_of_a_stranger(void **state)
 	assert_open();
 }
 
+/* Not by what others say, in however right a dialog */
+static void test_others_have_no_part(void **state)
+{
+	static const struct {
+		const char *method, *sdp;
+		int status;
+	} said[] = {
+		{ "BYE", NULL, 0 },   { "BYE", NULL, 200 },
+		{ "BYE", NULL, 481 }, { "CANCEL", NULL, 0 },
+		{ "INVITE", "m", 0 }, { "INVITE", "m", 200 },
+		{ "UPDATE", "m", 0 }, { "UPDATE", "m", 200 },
+		{ "ACK", "m", 0 },
+	};
+	struct addr phone = stage_addr(PHONE_ADDR);
+	struct addr other = stage_addr("198.51.100.66");
+
+	(void)state;
+	call_out();
+	peer_allow(&st->alg->bindings, &phone, &other, UINT64_MAX);
+	for (size_t i = 0; i < sizeof(said) / sizeof(*said); i++) {
+		in(st, .server = "198.51.100.66:5060", .method = said[i].method,
+		   .status = said[i].status,
+		   .sdp = said[i].sdp ? theirs(7000) : NULL,
+		   .cseq = 20 + (int)i);
+		assert_false(st->lost);
+	}
+	talk_for(60);
+	assert_open();
+	assert_int_equal(st->alg->media.pinholes, 2);
+	assert_int_equal(talk_port(st, RTP, MEDIA_ADDR ":7000"), 0);
+	/* Unless the inside host takes it from there */
+	in(st, .server = "198.51.100.66:5060", .method = "BYE", .cseq = 40);
+	out(st, .server = "198.51.100.66:5060", .method = "BYE", .status = 200,
+	    .cseq = 40);
+	stage_wait(st, 40);
+	assert_closed();
+}
+
+/* A refusal that is repeated when the next try is under way */
+static void test_refused_again(void **state)
+{
+	(void)state;
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(4000));
+	in(st, .method = "INVITE", .status = 407);
+	out(st, .method = "INVITE", .remote_tag = "", .cseq = 2,
+	    .sdp = mine(4000));
+	in(st, .method = "INVITE", .status = 407);
+	in(st, .method = "INVITE", .status = 200, .cseq = 2,
+	   .sdp = theirs(6000));
+	assert_int_equal(talk_port(st, RTP, FAR_RTP), PORT + 2);
+}
+
+/* It comes by two proxies, and the phone refuses the second */
+static void test_invite_comes_twice(void **state)
+{
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 600);
+	in(st, .method = "INVITE", .local_tag = "", .sdp = theirs(6000));
+	out(st, .method = "INVITE", .status = 180);
+	in(st, .method = "INVITE", .local_tag = "", .sdp = theirs(6000),
+	   .branch = "other");
+	out(st, .method = "INVITE", .status = 482, .branch = "other");
+	out(st, .method = "INVITE", .status = 200, .sdp = mine(4000));
+	assert_open();
+}
+
+/* Nobody has said BYE */
+static void test_answer_to_no_bye(void **state)
+{
+	(void)state;
+	call_out();
+	in(st, .method = "BYE", .status = 200, .cseq = 9);
+	talk_for(40);
+	assert_open();
+	bye_out();
+	assert_closed();
+}
+
 static void test_cancel(void **state)
 {
 	(void)state;
@@ -1017,6 +1095,10 @@ int main(void)
 		TEST(test_bye_with_401),
 		TEST(test_bye_without_answer),
 		TEST(test_bye_of_a_stranger),
+		TEST(test_others_have_no_part),
+		TEST(test_refused_again),
+		TEST(test_invite_comes_twice),
+		TEST(test_answer_to_no_bye),
 		TEST(test_cancel),
 		TEST(test_cancel_too_late),
 		TEST(test_failed_invite),
