@@ -49,6 +49,7 @@
 	X(mappings_created, "Inside addresses and ports given a public one")   \
 	X(mapping_clashes, "Public ports found taken by another flow")         \
 	X(ports_exhausted, "No public signalling port was free")               \
+	X(sip_reserved_port, "SIP ports refused: media.reserved_ports")        \
 	X(tcp_connections, "TCP connections seen to begin, or found")          \
 	X(tcp_changed, "TCP connections whose packets were changed")           \
 	X(tcp_own_packets, "TCP packets sent by the daemon itself")            \

@@ -24,7 +24,7 @@ void finding_answer(struct calls *calls, struct call *call,
 		    const struct message *msg, bool outbound, uint64_t now_ms);
 
 /** FINDING_PARTS - Counters of what keeps a part of a message as it is */
-#define FINDING_PARTS 8
+#define FINDING_PARTS 9
 
 /** struct finding_mark - Their values before a message */
 struct finding_mark {

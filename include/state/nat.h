@@ -161,6 +161,13 @@ static inline int nat_remove(const struct nat *nat, const struct tuple *lan)
 	return nat->dry ? 0 : nat->ops->remove(nat->ctx, lan);
 }
 
+/** nat_is_outside() - @a may be a host outside: one host, not inside, not us */
+static inline bool nat_is_outside(const struct nat *nat, const struct addr *a)
+{
+	return addr_is_unicast(a) && !nat->ops->is_inside(nat->ctx, a) &&
+	       !nat->ops->is_own(nat->ctx, a);
+}
+
 static inline bool nat_has_moved(const struct nat *nat,
 				 const struct endpoint *inside,
 				 const struct endpoint *remote,

@@ -348,7 +348,8 @@ static struct decision admit_to(struct alg *alg, const struct arrival *in,
 	const struct tuple *t = &in->pkt.tuple;
 	struct decision d = pass(COUNTER_media_refused);
 
-	if ((alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
+	if (!nat_is_outside(&alg->nat, &t->src.addr) ||
+	    (alg->conf->media.source == CONF_SOURCE_SIGNALLING &&
 	     !(s->call &&
 	       call_has_party(&alg->calls, s->call, &t->src.addr))) ||
 	    !media_stream_admit(&alg->media, s, inside, t)) {

@@ -256,11 +256,7 @@ void describe_out(const struct describe *d, bool known, struct description *out)
 /* Media goes to hosts outside only, and never to the gateway */
 static bool is_outside(const struct media *media, const struct endpoint *end)
 {
-	const struct nat *nat = media->nat;
-
-	return end->port && addr_is_unicast(&end->addr) &&
-	       !nat->ops->is_inside(nat->ctx, &end->addr) &&
-	       !nat->ops->is_own(nat->ctx, &end->addr);
+	return end->port && nat_is_outside(media->nat, &end->addr);
 }
 
 /* Packets to @end leave by the uplink whose address the inside host shows; not

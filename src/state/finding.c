@@ -53,6 +53,7 @@ static const enum counter parts[FINDING_PARTS] = {
 	COUNTER_media_exhausted,   COUNTER_media_clashes,
 	COUNTER_media_not_handled, COUNTER_ports_exhausted,
 	COUNTER_calls_refused,	   COUNTER_over_share,
+	COUNTER_sip_reserved_port,
 };
 
 void finding_mark(const struct counters *counters, struct finding_mark *mark)

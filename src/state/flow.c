@@ -308,7 +308,6 @@ struct flow *flow_hairpin(struct bindings *b, const struct tuple *lan,
 static bool may_come_by(const struct bindings *b, const struct mapping *map,
 			const struct addr *remote, uint64_t now_ms)
 {
-	const struct nat_ops *ops = b->nat->ops;
 	const struct addr *inside = &map->in.inside.addr;
 	bool allowed = false;
 
@@ -316,9 +315,7 @@ static bool may_come_by(const struct bindings *b, const struct mapping *map,
 		allowed = peer_is_allowed(b, inside, remote, now_ms);
 	else if (map->answers)
 		allowed = peer_is_known(b, inside, remote, now_ms);
-	return allowed && addr_is_unicast(remote) &&
-	       !ops->is_inside(b->nat->ctx, remote) &&
-	       !ops->is_own(b->nat->ctx, remote);
+	return allowed && nat_is_outside(b->nat, remote);
 }
 
 struct flow *flow_inbound(struct bindings *b, const struct tuple *wan,

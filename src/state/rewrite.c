@@ -16,11 +16,16 @@
 /* A message opens no port of another service: NAT slipstreaming. The list is
  * made for media and so holds the ports of SIP itself, which are meant here.
  */
-static bool may_announce(const struct conf *conf, uint16_t port)
+static bool may_announce(const struct rewrite *rw, uint16_t port)
 {
-	return port == SIP_PORT || port == SIPS_PORT ||
-	       ports_contain(&conf->sip.ports, port) ||
-	       !ports_contain(&conf->media.reserved_ports, port);
+	const struct conf *conf = rw->bindings->conf;
+
+	if (port == SIP_PORT || port == SIPS_PORT ||
+	    ports_contain(&conf->sip.ports, port) ||
+	    !ports_contain(&conf->media.reserved_ports, port))
+		return true;
+	counter_add(rw->bindings->counters, COUNTER_sip_reserved_port);
+	return false;
 }
 
 /*
@@ -61,11 +66,10 @@ static uint16_t public_port(struct rewrite *rw, enum site_group group,
 	*map = flow->map;
 	if (port == flow->lan.src.port)
 		return flow->wan.dst.port;
+	*map = NULL;
 	if (group == SITE_GROUP_IDENTITY)
 		*map = mapping_find_inside(rw->bindings, &inside, public_addr);
-	else if (!may_announce(rw->bindings->conf, port))
-		*map = NULL;
-	else
+	else if (may_announce(rw, port))
 		*map = announce(rw, group, &inside);
 	return *map ? (*map)->public_end.port : 0;
 }
