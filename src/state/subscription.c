@@ -151,6 +151,13 @@ static void on_notify(struct subscriptions *subs, struct subscription *sub,
 		last(subs, sub, seconds, now_ms);
 }
 
+/* Of what others say, only that of the host it is with counts */
+static bool is_of_peer(const struct subscription *sub, const struct flow *flow)
+{
+	return sub->peer &&
+	       addr_eq(&sub->peer->key.remote, &flow->lan.dst.addr);
+}
+
 /* The inside host wants to be told, or has agreed to tell */
 static bool is_begun(const struct message *msg, bool outbound)
 {
@@ -172,7 +179,7 @@ void subscription_message(struct subscriptions *subs, const struct flow *flow,
 	if (!begun && msg->method != SIP_NOTIFY && msg->method != SIP_SUBSCRIBE)
 		return;
 	sub = get(subs, flow, msg, begun, now_ms);
-	if (!sub)
+	if (!sub || (!outbound && !is_of_peer(sub, flow)))
 		return;
 	if (begun && request && !sub->timer.running)
 		last(subs, sub, TRANSACTION_S, now_ms);
