@@ -87,6 +87,7 @@ enum call_result {
  * @ice_in, @ice_out: The last one from outside, from inside has candidates
  * @replied:	The INVITE got some answer
  * @cancelled, @bye: CANCEL, BYE was sent
+ * @bye_seen:	A BYE was, be it of no dialog that we know
  * @path_seen:	An answer's Via was compared with what we had written
  * @told:	Its end was told to calls->ended
  * @stream:	Public ports it has reserved; slots may be NULL
@@ -111,7 +112,8 @@ struct call {
 	struct host *host;
 	enum call_state state;
 	bool outgoing, spoken, sure, carried;
-	bool ice_in, ice_out, replied, cancelled, bye, path_seen, told;
+	bool ice_in, ice_out, replied, cancelled, bye, bye_seen, path_seen,
+		told;
 	uint16_t status;
 	struct addr remote;
 	struct dialogs dialogs;

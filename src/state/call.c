@@ -805,7 +805,8 @@ static void begin_again(struct call *call, uint64_t now_ms)
 	call->invited_ms = call->answered_ms = 0;
 	call->invite = 0;
 	call->status = 0;
-	call->replied = call->cancelled = call->bye = call->told = false;
+	call->replied = call->cancelled = call->told = false;
+	call->bye = call->bye_seen = false;
 }
 
 static void on_bye(struct calls *calls, struct call *call, struct dialog *d,
@@ -847,6 +848,7 @@ static void on_request(struct calls *calls, struct call *call,
 		}
 		break;
 	case SIP_BYE:
+		call->bye_seen = true;
 		/* One that names no dialog ends none: RFC 3261 15.1.2 */
 		if (d)
 			on_bye(calls, call, d, now_ms);
@@ -922,7 +924,8 @@ static void on_bye_answer(struct calls *calls, struct call *call,
 	/* From outside only to one that was sent; the inside host may have
 	 * answered to somebody who had no part in it so far
 	 */
-	if (msg->status < 200 || !(outbound || call->bye || (d && d->gone_ms)))
+	if (msg->status < 200 ||
+	    !(outbound || call->bye || call->bye_seen || (d && d->gone_ms)))
 		return;
 	if (sip_wants_credentials(msg->status)) {
 		if (d)
