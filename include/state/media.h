@@ -127,6 +127,7 @@ struct media_orphan {
 
 /**
  * struct media - Streams of all calls
+ * @resuming:	Entries of pinholes are most likely there: a predecessor made them
  * @pinholes_by_lan: Pinholes of all calls; where several have the same, one
  *		kernel entry serves them all
  */
@@ -140,6 +141,7 @@ struct media {
 	struct pinhole *pinholes_by_lan;
 	struct media_orphan *orphans;
 	unsigned int pinholes;
+	bool resuming;
 };
 
 /** media_adopt() - The kernel has this entry, of a call that we do not know */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -20,6 +22,8 @@
 #define VERSION 1
 /* Room for the bytes of one object: both directions of a connection */
 #define ROOM ((size_t)4 * IMAGE_BYTES_MAX)
+/* Memory for one object as JSON */
+#define BLOCK ((size_t)1 << 17)
 /* What nobody would have written: limits.* at their largest do not come near */
 #define FILE_MAX ((off_t)1 << 31)
 
@@ -34,6 +38,55 @@ struct store store_at(const char *directory, uint64_t now_ms)
 		.offset_ms = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000 -
 			     (int64_t)now_ms,
 	};
+}
+
+/* ---- memory ---- */
+
+/*
+ * An object is some dozens of small pieces, and there are a hundred thousand of
+ * them: malloc() took as long as all the rest. Pieces of one object come from
+ * one block, and go all at once. What does not fit comes from malloc() after
+ * all.
+ */
+static struct {
+	size_t used;
+	max_align_t room[BLOCK / sizeof(max_align_t)];
+} block;
+
+static void *block_malloc(size_t size)
+{
+	size_t units = (size + sizeof(max_align_t) - 1) / sizeof(max_align_t);
+	size_t at = block.used;
+
+	if (units > BLOCK / sizeof(max_align_t) - at)
+		return malloc(size);
+	block.used += units;
+	return &block.room[at];
+}
+
+static void block_free(void *p)
+{
+	uintptr_t from = (uintptr_t)block.room, at = (uintptr_t)p;
+
+	if (at < from || at >= from + BLOCK)
+		free(p);
+}
+
+static void block_begin(void)
+{
+	block.used = 0;
+	json_set_alloc_funcs(block_malloc, block_free);
+}
+
+/* All that came from it is gone */
+static void block_again(void)
+{
+	block.used = 0;
+}
+
+static void block_end(void)
+{
+	json_set_alloc_funcs(malloc, free);
 }
 
 /* ---- writing ---- */
@@ -70,6 +123,7 @@ static void put_line(struct writing *w, const char *name, json_t *json)
 	    put_bytes("\n", 1, w))
 		w->failed = true;
 	json_decref(line);
+	block_again();
 	w->lines++;
 }
 
@@ -106,8 +160,10 @@ static int write_file(int fd, const struct store *store, const struct alg *alg,
 	};
 	int err = 0;
 
+	block_begin();
 	if (w.out && w.image)
 		put_all(&w, alg, orderly);
+	block_end();
 	if (!w.out || !w.image)
 		err = -ENOMEM;
 	else if (w.failed || fflush(w.out) || fsync(fd))
@@ -264,6 +320,7 @@ static void restore_all(struct reading *r, struct alg *alg, bool whole,
 		else
 			count->dropped++;
 		json_decref(json);
+		block_again();
 	}
 }
 
@@ -302,8 +359,10 @@ static int read_from(int dir, const char *file, const struct store *store,
 		return err;
 	r.image = malloc(sizeof(*r.image));
 	r.encode.room = malloc(ROOM);
+	block_begin();
 	if (r.image && r.encode.room)
 		err = read_file(&r, alg, whole, last, store->now_ms, count);
+	block_end();
 	*why = r.why;
 	free(r.line);
 	free(r.image);

@@ -1324,7 +1324,9 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 	}
 	if (call->state == CALL_ACTIVE || call->state == CALL_HELD)
 		make_sure(calls, call);
+	calls->media->resuming = true;
 	call_reconcile(calls, call);
+	calls->media->resuming = false;
 	watch_again(call, now_ms);
 	schedule(calls, call, now_ms);
 	/* Not all of them at once, now and from then on */

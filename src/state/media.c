@@ -9,6 +9,8 @@
 
 /* A source that has been quiet for so long makes room for another */
 #define STRAY_MS 2000
+/* An entry that a predecessor made, and that lasts so long, is left as it is */
+#define RESUMED_S 60
 
 /* ---- ports ---- */
 
@@ -332,8 +334,15 @@ static int entry_take(const struct media *m, const struct nat_entry *entry)
 static int pinhole_create(const struct media *m, const struct pinhole *p)
 {
 	struct nat_entry entry = entry_of(m, p), found;
-	int err = nat_create(m->nat, &entry);
+	int err;
 
+	/* It is prolonged when its call is looked after next */
+	if (m->resuming && !nat_find(m->nat, &p->lan, NAT_SIDE_LAN, &found) &&
+	    tuple_eq(&found.wan, &p->wan) && found.timeout_s >= RESUMED_S) {
+		nat_set_mark(m->nat, &p->lan, entry.mark);
+		return 0;
+	}
+	err = nat_create(m->nat, &entry);
 	if (err != -EEXIST)
 		return err;
 	if (nat_find(m->nat, &p->lan, NAT_SIDE_LAN, &found))

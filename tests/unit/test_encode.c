@@ -227,6 +227,16 @@ static void test_taken(void **state)
 	assert_int_equal(p.list[1].n, 65535);
 	assert_int_equal(p.span.len, 4);
 	assert_int_equal(p.when, 500);
+	assert_int_equal(decode("{\"end\": \"[2001:db8::1]:5060\"}", &p), 0);
+	assert_int_equal(p.end.port, 5060);
+	assert_int_equal(decode("{\"end\": \"192.0.2.1:0\"}", &p), 0);
+	assert_true(addr_is_v4(&p.end.addr));
+	/* As it was written once */
+	assert_int_equal(decode("{\"end\": {\"addr\": \"192.0.2.1\", "
+				"\"port\": 5060}}",
+				&p),
+			 0);
+	assert_int_equal(p.end.port, 5060);
 	/* Before the machine was started */
 	assert_int_equal(decode("{\"when\": 3}", &p), 0);
 	assert_int_equal(p.when, 1);
@@ -238,6 +248,12 @@ static void test_refused(void **state)
 		"[]",
 		"7",
 		"{\"small\": 256}",
+		"{\"end\": \"\"}",
+		"{\"end\": \":5060\"}",
+		"{\"end\": \"192.0.2.1\"}",
+		"{\"end\": \"192.0.2.1:\"}",
+		"{\"end\": \"192.0.2.1:65536\"}",
+		"{\"end\": \"192.0.2:5060\"}",
 		"{\"small\": -1}",
 		"{\"small\": 1.0}",
 		"{\"small\": \"1\"}",
@@ -251,7 +267,7 @@ static void test_refused(void **state)
 		"{\"when\": \"now\"}",
 		"{\"addr\": \"192.168.1\"}",
 		"{\"addr\": 1}",
-		"{\"end\": \"192.168.1.1:1\"}",
+		"{\"end\": \"192.168.1.1:x\"}",
 		"{\"end\": {\"port\": 65536}}",
 		"{\"end\": {\"addr\": \"x\"}}",
 		"{\"span\": \"AAECAwQ=\"}",
