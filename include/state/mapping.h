@@ -95,7 +95,7 @@ bool mapping_change_port(struct bindings *b, struct mapping *map);
 
 /** mapping_spare_port() - A free port of its address, from @wish on; 0 if none
  */
-uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
+uint16_t mapping_spare_port(struct bindings *b, const struct mapping *map,
 			    uint16_t wish);
 
 /** mapping_touch() - It is being used */

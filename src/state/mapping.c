@@ -12,6 +12,13 @@
 #define FORGET_MS 86400000
 /* Mappings looked at in one go */
 #define AGE_STEP 512
+/* The same, where one is to make room, or to give its port: all there are by
+ * default
+ */
+#define TRIM_STEP 64
+#define RECLAIM_STEP 1024
+/* Ports after the one that was wished for */
+#define NEAR 64
 
 static const struct ports *signalling_ports(const struct bindings *b)
 {
@@ -91,18 +98,22 @@ static void mapping_free(struct bindings *b, struct mapping *map)
 	free(map);
 }
 
-/* Mappings that nothing uses go, oldest first, when there are too many */
+/* Mappings that nothing uses go, oldest first, when there are too many. Those
+ * in use have limits of their own, and are not looked at again and again
+ */
 static void mappings_trim(struct bindings *b)
 {
-	struct mapping *map, *next;
-
 	if (HASH_CNT(by_inside, b->by_inside) < b->conf->limits.flows)
 		return;
-	DL_FOREACH_SAFE (b->mappings, map, next) {
-		if (map->flows || map->holds)
-			continue;
-		mapping_free(b, map);
-		return;
+	for (int i = 0; i < TRIM_STEP && b->mappings; i++) {
+		struct mapping *map = b->mappings;
+
+		if (!map->flows && !map->holds) {
+			mapping_free(b, map);
+			return;
+		}
+		DL_DELETE(b->mappings, map);
+		DL_APPEND(b->mappings, map);
 	}
 }
 
@@ -158,21 +169,29 @@ static bool port_is_free(const struct bindings *b, const struct addr *addr,
 	       !b->nat->ops->is_bound(b->nat->ctx, &end);
 }
 
-/* A free signalling port, @wish if it can be, else the next after it; the
- * search goes round once. 0 if all are taken.
+/* A free signalling port, @wish if it can be, else one of those that follow;
+ * all wish for the same, so if these are taken it goes on where the last search
+ * ended. 0 if all are taken.
  */
-static uint16_t choose_port(const struct bindings *b, const struct addr *addr,
+static uint16_t choose_port(struct bindings *b, const struct addr *addr,
 			    uint16_t wish)
 {
 	const struct ports *ports = signalling_ports(b);
+	struct port_pool *pool = port_pool_get(&b->pools, addr);
 	unsigned int count = ports_count(ports);
-	unsigned int start = ports_index(ports, wish);
+	unsigned int at = ports_index(ports, wish);
 
-	for (unsigned int i = 0; i < count; i++) {
-		uint16_t port = ports_at(ports, (start + i) % count);
+	for (unsigned int i = 0; pool && i < NEAR + count; i++, at++) {
+		uint16_t port;
 
-		if (port_is_free(b, addr, port))
-			return port;
+		if (i == NEAR)
+			at = pool->next;
+		port = ports_at(ports, at % count);
+		if (port_pool_has(pool, port) || !port_is_free(b, addr, port))
+			continue;
+		if (i >= NEAR)
+			pool->next = at % count;
+		return port;
 	}
 	return 0;
 }
@@ -183,11 +202,18 @@ static uint16_t choose_port(const struct bindings *b, const struct addr *addr,
 static bool reclaim(struct bindings *b, const struct addr *public_addr,
 		    const struct addr *inside)
 {
-	struct mapping *map;
+	struct mapping *map, *next = b->mappings;
 
-	DL_FOREACH (b->mappings, map) {
-		if (map->flows || map->holds ||
-		    !addr_eq(&map->in.public_addr, public_addr) ||
+	for (int i = 0; i < RECLAIM_STEP && next; i++) {
+		map = next;
+		next = map->next;
+		/* Those in use are not looked at again and again */
+		if (map->flows || map->holds) {
+			DL_DELETE(b->mappings, map);
+			DL_APPEND(b->mappings, map);
+			continue;
+		}
+		if (!addr_eq(&map->in.public_addr, public_addr) ||
 		    (inside && !addr_eq(&map->in.inside.addr, inside)) ||
 		    !ports_contain(signalling_ports(b), map->public_end.port))
 			continue;
@@ -294,7 +320,7 @@ bool mapping_change_port(struct bindings *b, struct mapping *map)
 	return port && mapping_move(b, map, port);
 }
 
-uint16_t mapping_spare_port(const struct bindings *b, const struct mapping *map,
+uint16_t mapping_spare_port(struct bindings *b, const struct mapping *map,
 			    uint16_t wish)
 {
 	return choose_port(b, &map->in.public_addr, wish);

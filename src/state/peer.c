@@ -8,6 +8,8 @@
 
 /* Peers that one search looks at */
 #define SEARCH_MAX 256
+/* Peers looked at where one is to make room */
+#define TRIM_STEP 64
 
 static struct peer *peer_find(const struct bindings *b,
 			      const struct addr *inside,
@@ -27,20 +29,32 @@ static void peer_free(struct bindings *b, struct peer *peer)
 	free(peer);
 }
 
+/* The one longest unused goes that nothing holds; the others have limits of
+ * their own, and are not looked at again and again
+ */
+static void make_room(struct bindings *b)
+{
+	if (HASH_COUNT(b->peers) < b->conf->limits.flows)
+		return;
+	for (int i = 0; i < TRIM_STEP && b->peer_list; i++) {
+		struct peer *peer = b->peer_list;
+
+		if (!peer->holds) {
+			peer_free(b, peer);
+			return;
+		}
+		DL_DELETE(b->peer_list, peer);
+		DL_APPEND(b->peer_list, peer);
+	}
+}
+
 struct peer *peer_allow(struct bindings *b, const struct addr *inside,
 			const struct addr *remote, uint64_t until_ms)
 {
-	struct peer *peer = peer_find(b, inside, remote), *next;
+	struct peer *peer = peer_find(b, inside, remote);
 
 	if (!peer) {
-		if (HASH_COUNT(b->peers) >= b->conf->limits.flows) {
-			DL_FOREACH_SAFE (b->peer_list, peer, next) {
-				if (peer->holds)
-					continue;
-				peer_free(b, peer);
-				break;
-			}
-		}
+		make_room(b);
 		peer = calloc(1, sizeof(*peer));
 		if (!peer)
 			return NULL;

@@ -24,11 +24,13 @@
  * @branch:	Of the Via, after what it begins with; that of the method
  * @method, @status: A request, or the answer to one
  * @incoming:	The dialog was begun by the other side (From is theirs)
+ * @user:	Of the other side; in REGISTER, who is registered
  * @sdp, @extra: Body and further header lines
  */
 struct talk {
 	const char *call_id, *phone, *public_end, *server;
-	const char *local_tag, *remote_tag, *branch, *method, *sdp, *extra;
+	const char *local_tag, *remote_tag, *branch, *method, *user;
+	const char *sdp, *extra;
 	int status, cseq;
 	bool incoming;
 };
@@ -62,7 +64,8 @@ static inline struct span talk_send(struct stage *st, const struct talk *t,
 	if (asked_by_phone)
 		via = outbound ? phone : pub;
 	talk_party(local, sizeof(local), "phone", talk_or(t->local_tag, "a"));
-	talk_party(remote, sizeof(remote), "far", talk_or(t->remote_tag, "b"));
+	talk_party(remote, sizeof(remote), talk_or(t->user, "far"),
+		   talk_or(t->remote_tag, "b"));
 	if (t->status)
 		snprintf(start, sizeof(start), "SIP/2.0 %d X", t->status);
 	else
