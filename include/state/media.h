@@ -127,7 +127,7 @@ struct media_orphan {
 
 /**
  * struct media - Streams of all calls
- * @resuming:	Entries of pinholes are most likely there: a predecessor made them
+ * @resuming:	A predecessor has made entries, which are most likely there
  * @pinholes_by_lan: Pinholes of all calls; where several have the same, one
  *		kernel entry serves them all
  */

@@ -98,6 +98,14 @@ static void mapping_free(struct bindings *b, struct mapping *map)
 	free(map);
 }
 
+/* At most @most; once round, and those that are moved stay in order */
+static unsigned int steps(const struct bindings *b, unsigned int most)
+{
+	unsigned int count = HASH_CNT(by_inside, b->by_inside);
+
+	return count < most ? count : most;
+}
+
 /* Mappings that nothing uses go, oldest first, when there are too many. Those
  * in use have limits of their own, and are not looked at again and again
  */
@@ -105,7 +113,7 @@ static void mappings_trim(struct bindings *b)
 {
 	if (HASH_CNT(by_inside, b->by_inside) < b->conf->limits.flows)
 		return;
-	for (int i = 0; i < TRIM_STEP && b->mappings; i++) {
+	for (unsigned int i = steps(b, TRIM_STEP); i; i--) {
 		struct mapping *map = b->mappings;
 
 		if (!map->flows && !map->holds) {
@@ -204,7 +212,7 @@ static bool reclaim(struct bindings *b, const struct addr *public_addr,
 {
 	struct mapping *map, *next = b->mappings;
 
-	for (int i = 0; i < RECLAIM_STEP && next; i++) {
+	for (unsigned int i = steps(b, RECLAIM_STEP); i && next; i--) {
 		map = next;
 		next = map->next;
 		/* Those in use are not looked at again and again */

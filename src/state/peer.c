@@ -34,9 +34,9 @@ static void peer_free(struct bindings *b, struct peer *peer)
  */
 static void make_room(struct bindings *b)
 {
-	if (HASH_COUNT(b->peers) < b->conf->limits.flows)
+	if (!b->peer_list || HASH_COUNT(b->peers) < b->conf->limits.flows)
 		return;
-	for (int i = 0; i < TRIM_STEP && b->peer_list; i++) {
+	for (int i = 0; i < TRIM_STEP; i++) {
 		struct peer *peer = b->peer_list;
 
 		if (!peer->holds) {
