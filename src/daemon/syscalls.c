@@ -121,9 +121,12 @@ static const struct allowed table[] = {
 	/* isatty(3), where one of them is a device: /dev/null */
 	{ IF(ioctl, 1) = { IS(1, TCGETS) } },
 
-	/* Memory, but no code */
+	/* Memory, but no code; the second and third as other versions of
+	 * malloc(3) ask for it
+	 */
 	{ IF(mmap, 1) = { HAS_NOT(2, PROT_EXEC) } },
 	{ IF(mprotect, 1) = { HAS_NOT(2, PROT_EXEC) } },
+	{ ANY(madvise) },
 	{ ANY(munmap) },
 	{ ANY(mremap) },
 	{ ANY(brk) },
@@ -162,7 +165,6 @@ static const struct allowed table[] = {
 	 */
 	{ ANY(clone) },
 	{ ANY(exit) },
-	{ ANY(madvise) },
 	{ ANY(rt_sigreturn) },
 	{ ANY(ptrace) },
 	{ ANY(prctl) },

@@ -46,7 +46,8 @@
 /* How a child ends that does that under the filter */
 static int end_of(void (*body)(const void *arg), const void *arg)
 {
-	static const struct rlimit no_core = { 0, 0 };
+	static const struct rlimit no_core = { 0, 0 },
+				   memory = { 1 << 28, 1 << 28 };
 	int status = 0;
 	pid_t child;
 
@@ -54,6 +55,9 @@ static int end_of(void (*body)(const void *arg), const void *arg)
 	child = fork();
 	if (!child) {
 		setrlimit(RLIMIT_CORE, &no_core);
+#ifndef SIPALG_SANITIZE
+		setrlimit(RLIMIT_AS, &memory);
+#endif
 		if (syscalls_restrict(SCMP_ACT_KILL_PROCESS))
 			_exit(NO_FILTER);
 		body(arg);
@@ -294,6 +298,25 @@ static void have_child(const void *arg)
 	need(!kill(child, SIGKILL) && waitpid(child, &status, 0) == child);
 }
 
+/* Then malloc(3) tries what it does not do otherwise */
+static void run_out_of_memory(void)
+{
+	void *first = NULL, **last = &first, *next;
+
+	for (size_t size = 1 << 24; size >= 32; size /= 2) {
+		while ((next = malloc(size))) {
+			*last = next;
+			last = next;
+		}
+	}
+	*last = NULL;
+	need(errno == ENOMEM);
+	for (next = first; next; next = first) {
+		first = *(void **)next;
+		free(next);
+	}
+}
+
 static void use_memory(const void *arg)
 {
 	char *bytes = malloc(1 << 20);
@@ -306,6 +329,10 @@ static void use_memory(const void *arg)
 		memset(bytes, 1, size);
 	}
 	free(bytes);
+#ifndef SIPALG_SANITIZE
+	run_out_of_memory();
+	run_out_of_memory();
+#endif
 }
 
 static void tell_the_time(const void *arg)

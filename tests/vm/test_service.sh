@@ -198,6 +198,8 @@ talk 15 restarts
 	fail "restarts: $sent sent, $arrived arrived, $private private"
 journalctl -u sipalgd --no-pager | grep -q 'stopped for a successor' ||
 	fail "RestartKillSignal was not used"
+[ "$(systemctl show -P NFileDescriptorStore sipalgd)" = 4 ] ||
+	fail "kept after restarts: $(systemctl show -P NFileDescriptorStore sipalgd)"
 echo "3 restarts: $sent messages, all arrived rewritten"
 
 # ---- killed: those that it had in hand may pass unread, none is lost ----
