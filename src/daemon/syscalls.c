@@ -19,7 +19,7 @@
 #include "daemon/syscalls.h"
 
 #include <errno.h>
-#include <fcntl.h>
+#include <limits.h>
 #include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
@@ -49,6 +49,7 @@ struct allowed {
 #define IS(n, value) SCMP_CMP64(n, SCMP_CMP_EQ, value)
 #define HAS(n, mask, value) SCMP_CMP64(n, SCMP_CMP_MASKED_EQ, mask, value)
 #define HAS_NOT(n, mask) HAS(n, mask, 0)
+#define AT_MOST(n, value) SCMP_CMP64(n, SCMP_CMP_LE, value)
 
 /* Of socket(2)'s type: flags are in it, too */
 #define SOCK_KIND 0xf
@@ -139,7 +140,7 @@ static const struct allowed table[] = {
 	{ ANY(set_robust_list) },
 	{ ANY(rseq) },
 	{ ANY(wait4) },
-	{ IF(kill, 1) = { IS(1, SIGKILL) } },
+	{ IF(kill, 2) = { AT_MOST(0, INT_MAX), IS(1, SIGKILL) } }, /* one */
 
 	/* The metrics page's CPU time; what sd_notify(3) says of us */
 	{ ANY(getrusage) },

@@ -114,7 +114,9 @@ static const struct call forbidden[] = {
 	{ "another family", SYS_socket, { AF_ALG, SOCK_SEQPACKET, 0 } },
 	{ "another type", SYS_socket, { AF_INET, SOCK_SEQPACKET, 0 } },
 	{ "kill", SYS_kill, { SELF, SIGTERM } },
-	{ "tgkill", SYS_rt_tgsigqueueinfo, { SELF, SELF, SIGTERM } },
+	/* The kernel knows no such group */
+	{ "kill of many", SYS_kill, { (unsigned long)INT_MIN, SIGKILL } },
+	{ "rt_tgsigqueueinfo", SYS_rt_tgsigqueueinfo, { SELF, SELF, SIGTERM } },
 	{ "pidfd_open", SYS_pidfd_open, { SELF } },
 	{ "process_vm_writev", SYS_process_vm_writev, { SELF } },
 	{ "bpf", SYS_bpf, { -1U } },
