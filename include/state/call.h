@@ -202,6 +202,11 @@ bool call_is_carried(const struct calls *calls, const struct addr *inside,
 struct call *call_find(const struct calls *calls, const struct addr *inside,
 		       const struct message *msg);
 
+/** call_is_meddled() - A message from outside is of a call in which its sender
+ * has no part */
+bool call_is_meddled(const struct calls *calls, const struct flow *flow,
+		     const struct message *msg);
+
 /** call_has_party() - Messages from that host count in it */
 bool call_has_party(const struct calls *calls, const struct call *call,
 		    const struct addr *host);

@@ -42,6 +42,10 @@ struct rewrite {
 /** rewrite_branch() - Hash of the topmost Via's branch; 0 if it has none */
 uint32_t rewrite_branch(const struct message *msg);
 
+/** rewrite_foreign() - enum foreign_what bits of a request from outside; for
+ * foreign_set(), if its sender has a part in the call */
+uint8_t rewrite_foreign(const struct rewrite *rw);
+
 /** rewrite_header() - Go through the site table (sip/sites.c) */
 void rewrite_header(struct rewrite *rw);
 

@@ -291,6 +291,22 @@ static void handle_register(struct alg *alg, const struct arrival *in)
 }
 
 /* Return: false if a port that it announces could not be mapped */
+/* Not on the word of somebody who has no part in the call */
+static void note_foreign(struct alg *alg, const struct rewrite *rw)
+{
+	const struct addr *inside = &rw->flow->lan.src.addr;
+	uint8_t what;
+
+	if (rw->outbound || !message_is_request(rw->msg))
+		return;
+	what = rewrite_foreign(rw);
+	if (!what && !alg->bindings.foreign)
+		return;
+	if (call_is_meddled(&alg->calls, rw->flow, rw->msg))
+		return;
+	foreign_set(&alg->bindings, inside, rw->message.call, what);
+}
+
 static bool edit_header(struct alg *alg, const struct arrival *in)
 {
 	for (unsigned int i = 0; i < in->views; i++) {
@@ -304,6 +320,7 @@ static bool edit_header(struct alg *alg, const struct arrival *in)
 		};
 
 		rewrite_header(&rw);
+		note_foreign(alg, &rw);
 		if (rw.refused)
 			return false;
 	}

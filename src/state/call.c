@@ -322,6 +322,21 @@ static struct call *call_new(struct calls *calls, const char *key,
 	return call;
 }
 
+static bool is_meddled(const struct calls *calls, const struct call *call,
+		       const struct flow *flow)
+{
+	return !call_has_party(calls, call, remote_host(flow));
+}
+
+bool call_is_meddled(const struct calls *calls, const struct flow *flow,
+		     const struct message *msg)
+{
+	const struct call *call = call_find(calls, &flow->lan.src.addr, msg);
+
+	return call && call->state != CALL_ENDED &&
+	       is_meddled(calls, call, flow);
+}
+
 static bool is_call_method(enum sip_method method)
 {
 	return method == SIP_INVITE || method == SIP_ACK || method == SIP_BYE ||
@@ -408,11 +423,21 @@ static struct call *call_begin(struct calls *calls, const struct flow *flow,
 	return call;
 }
 
+/* Whom the inside host sends this to has a part in the call: not who is only
+ * told that there is none for him
+ */
+static bool takes(const struct message *msg)
+{
+	return message_is_request(msg) ||
+	       (msg->status > 100 && msg->status < 300);
+}
+
 struct call *call_open(struct calls *calls, const struct flow *flow,
 		       const struct message *msg, bool outbound, bool media,
 		       uint64_t now_ms)
 {
 	struct call *call;
+	bool has_part;
 
 	if (!is_call_method(msg->method))
 		return NULL;
@@ -425,13 +450,14 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 		touch(calls, call);
 		call->remote = flow->lan.dst.addr;
 		call->parties = (struct parties){ 0 };
-	} else if (!outbound &&
-		   !call_has_party(calls, call, remote_host(flow))) {
+	} else if (!outbound && is_meddled(calls, call, flow)) {
 		return NULL;
 	} else if (call->state != CALL_ENDED) {
 		touch(calls, call);
 	}
-	parties_add(&call->parties, remote_host(flow));
+	has_part = !outbound || takes(msg);
+	if (has_part)
+		parties_add(&call->parties, remote_host(flow));
 	/* From outside it is a party that says who else comes */
 	if (!outbound)
 		parties_learn(&call->parties, msg);
@@ -439,7 +465,8 @@ struct call *call_open(struct calls *calls, const struct flow *flow,
 	call->spoken |= outbound;
 	if (!call->carried && !calls->nat->dry)
 		carry(calls, call);
-	if (call->spoken && (call->state != CALL_ENDED || is_invite(msg)))
+	if (has_part && call->spoken &&
+	    (call->state != CALL_ENDED || is_invite(msg)))
 		call_add_peer(calls, call, flow, now_ms);
 	return call;
 }
@@ -917,15 +944,21 @@ static void on_invite_answer(struct calls *calls, struct call *call,
 	}
 }
 
+/* The inside host has taken the BYE of somebody who had no part in the call so
+ * far, or knows of no such call. Refused is another matter.
+ */
+static bool is_end(const struct message *msg)
+{
+	return msg->status < 300 || msg->status == 481;
+}
+
 static void on_bye_answer(struct calls *calls, struct call *call,
 			  const struct message *msg, struct dialog *d,
 			  bool outbound, uint64_t now_ms)
 {
-	/* From outside only to one that was sent; the inside host may have
-	 * answered to somebody who had no part in it so far
-	 */
-	if (msg->status < 200 ||
-	    !(outbound || call->bye || call->bye_seen || (d && d->gone_ms)))
+	bool asked = call->bye || call->bye_seen || (d && d->gone_ms);
+
+	if (msg->status < 200 || !(asked || (outbound && is_end(msg))))
 		return;
 	if (sip_wants_credentials(msg->status)) {
 		if (d)

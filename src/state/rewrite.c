@@ -343,10 +343,19 @@ static void note_seen(const struct rewrite *rw, const struct addr *received)
 	}
 }
 
+/* It answers one of the last requests: others can say what they like */
+static bool is_asked(const struct rewrite *rw, const struct mapping *map)
+{
+	return rw->bindings->nat->dry ||
+	       (map &&
+		undo_written(&map->memory, SITE_GROUP_VIA, rw->message.branch));
+}
+
 /* received and rport tell where the request came from, as the other side saw
  * it (RFC 3581 4): the inside host's own address and port, then
  */
-static void restore_source(struct rewrite *rw, const struct via *via)
+static void restore_source(struct rewrite *rw, const struct via *via,
+			   const struct mapping *map)
 {
 	const struct flow *flow = rw->flow;
 	char text[ADDR_TEXT_MAX];
@@ -355,7 +364,7 @@ static void restore_source(struct rewrite *rw, const struct via *via)
 	size_t len;
 	bool seen = !addr_parse(via->received, &received);
 
-	if (seen)
+	if (seen && is_asked(rw, map))
 		note_seen(rw, &received);
 	if (seen && addr_eq(&received, &rw->shown)) {
 		len = via->received.ptr[0] == '['
@@ -387,7 +396,7 @@ static void rewrite_via(struct rewrite *rw, const struct site *site,
 	if (rule == SITE_MAP)
 		map_out(rw, site, &via->sent_by);
 	else if (restore(rw, site, &via->sent_by))
-		restore_source(rw, via);
+		restore_source(rw, via, map_named(rw, site, &via->sent_by));
 }
 
 static void rewrite_field(struct rewrite *rw, const struct site *site,
@@ -429,13 +438,11 @@ static uint8_t foreign_in(const struct rewrite *rw, enum sip_header header,
  * somebody else's: nobody outside can know it. It must come back in answers as
  * it is, and so must the identity in what the inside host sends later.
  */
-static void note_foreign(const struct rewrite *rw, uint32_t call)
+uint8_t rewrite_foreign(const struct rewrite *rw)
 {
-	uint8_t what = foreign_in(rw, SIP_FROM, FOREIGN_REMOTE) |
-		       foreign_in(rw, SIP_TO, FOREIGN_LOCAL) |
-		       foreign_in(rw, SIP_RECORD_ROUTE, FOREIGN_ROUTE);
-
-	foreign_set(rw->bindings, &rw->flow->lan.src.addr, call, what);
+	return foreign_in(rw, SIP_FROM, FOREIGN_REMOTE) |
+	       foreign_in(rw, SIP_TO, FOREIGN_LOCAL) |
+	       foreign_in(rw, SIP_RECORD_ROUTE, FOREIGN_ROUTE);
 }
 
 /* A field of an outgoing message repeats what was foreign */
@@ -492,8 +499,6 @@ void rewrite_header(struct rewrite *rw)
 	if (rw->outbound)
 		rw->foreign = foreign_get(rw->bindings, &rw->flow->lan.src.addr,
 					  call);
-	else if (message_is_request(msg))
-		note_foreign(rw, call);
 	for (const struct site *site = site_table; site->name; site++) {
 		enum site_rule rule = rule_for(rw, site);
 

@@ -136,6 +136,23 @@ def test_others_redirect_no_media(daemon, net, line, meddler, media_inside,
     media_flows(mine, theirs, told)
 
 
+@reaching
+def test_others_change_no_identity(daemon, line, meddler):
+    """A request with the phone's own address in From, as if that were a host
+    of theirs: what the phone calls itself is mapped as before."""
+    line.phone.identity = f"<sip:alice@{ALICE}>"
+    seen = line.out(line.phone.request(
+        "INVITE", "sip:x@203.0.113.10", body=sdp(ALICE, 4000), call_id="one"))
+    assert PUBLIC in seen.get("From")
+    meddler.agent.identity = f"<sip:x@{ALICE}>"
+    meddler.send(meddler.agent.request(
+        "INFO", "sip:alice@%s:%d" % line.public[5060],
+        to=f"<sip:alice@{ALICE}>", headers=[f"Record-Route: <sip:{ALICE};lr>"]
+    ).replace(b"Call-ID: ", b"Call-ID: one@alice\r\nX-Own: "))
+    line.out(line.phone.request("INFO", "sip:x@203.0.113.10", call_id="one",
+                                to=f"<sip:x@{ALICE}>", cseq=2))
+
+
 def test_a_party_is_who_the_phone_sends_to(daemon, line, server,
                                            media_inside, media_outside):
     """No Record-Route: the rest of the call goes from end to end."""

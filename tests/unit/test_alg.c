@@ -448,6 +448,34 @@ static void test_no_memory(void **state)
 	alg_free(NULL);
 }
 
+static void answer_seen_from(const char *branch, const char *received)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text),
+		 "SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP " PUBLIC
+		 ";branch=%s;received=%s\r\nFrom: <sip:a@x>;tag=1\r\n"
+		 "To: <sip:b@x>;tag=2\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n"
+		 "Content-Length: 0\r\n\r\n",
+		 branch, received);
+	stage_send(st, SERVER, PUBLIC, text);
+}
+
+/* doctor would have that address written into all messages */
+static void test_seen_as_by_who_was_asked(void **state)
+{
+	const struct addr *seen = &st->alg->bindings.seen_as;
+	struct addr far = stage_addr("192.0.2.66");
+
+	(void)state;
+	out(st, .method = "OPTIONS", .branch = "asked", .remote_tag = "");
+	answer_seen_from("z9hG4bKother", "192.0.2.66");
+	answer_seen_from("z9hG4bKother0", "192.0.2.66");
+	assert_false(addr_is_set(seen));
+	answer_seen_from("z9hG4bKasked0", "192.0.2.66");
+	assert_true(addr_eq(seen, &far));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -464,6 +492,7 @@ int main(void)
 		TEST(test_class),
 		TEST(test_fast_path),
 		TEST(test_hairpin),
+		TEST(test_seen_as_by_who_was_asked),
 		TEST(test_line_changes),
 		TEST(test_line_leaves_hairpins),
 		TEST(test_no_memory),

@@ -373,7 +373,20 @@ static void test_others_have_no_part(void **state)
 	assert_open();
 	assert_int_equal(st->alg->media.pinholes, 2);
 	assert_int_equal(talk_port(st, RTP, MEDIA_ADDR ":7000"), 0);
-	/* Unless the inside host takes it from there */
+	/* Nor by what the inside host refuses */
+	in(st, .server = "198.51.100.66:5060", .method = "BYE", .cseq = 38,
+	   .remote_tag = "x");
+	out(st, .server = "198.51.100.66:5060", .method = "BYE", .status = 481,
+	    .cseq = 38, .remote_tag = "x");
+	in(st, .server = "198.51.100.66:5060", .method = "BYE", .cseq = 1);
+	out(st, .server = "198.51.100.66:5060", .method = "BYE", .status = 500,
+	    .cseq = 1);
+	in(st, .server = "198.51.100.66:5060", .method = "BYE", .cseq = 39);
+	in(st, .server = "198.51.100.66:5060", .method = "BYE", .status = 200,
+	   .cseq = 39);
+	talk_for(40);
+	assert_open();
+	/* Unless it takes it from there */
 	in(st, .server = "198.51.100.66:5060", .method = "BYE", .cseq = 40);
 	out(st, .server = "198.51.100.66:5060", .method = "BYE", .status = 200,
 	    .cseq = 40);
