@@ -59,6 +59,65 @@ static bool calls(const char *from, const char *to)
 	       simnat_ops.is_inside(&st->sim, &st->t.dst.addr);
 }
 
+#define CONTACT_600 "Contact: <sip:u@" PUBLIC ">;expires=600\r\n"
+
+/* A 2xx counts from where the REGISTER was sent, and once */
+static void test_whose_answer(void **state)
+{
+	static const char *const others[] = { "198.51.100.5:5070",
+					      "198.51.100.6:5060",
+					      "192.0.2.66:5060" };
+	struct addr phone = stage_addr(PHONE_ADDR);
+	struct addr other = stage_addr("198.51.100.6");
+
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 60);
+	peer_allow(&st->alg->bindings, &phone, &other, UINT64_MAX);
+	out(st, .method = "REGISTER", .remote_tag = "", .cseq = 2,
+	    .extra = "Contact: <sip:u@" PHONE ">\r\n");
+	for (size_t i = 0; i < 3; i++)
+		in(st, .server = others[i], .method = "REGISTER", .status = 200,
+		   .cseq = 2, .extra = CONTACT_600);
+	assert_int_equal(stage_count(st, COUNTER_registrations_confirmed), 1);
+	for (size_t i = 0; i < 3; i++) {
+		in(st, .method = "REGISTER", .status = 200, .cseq = 2,
+		   .extra = CONTACT_600);
+		stage_wait(st, 1);
+	}
+	assert_int_equal(stage_count(st, COUNTER_registrations_confirmed), 2);
+	stage_wait(st, 596);
+	assert_int_equal(count(), 1);
+	stage_wait(st, 3);
+	assert_int_equal(count(), 0);
+}
+
+/* The phone sends from one port and listens at another: the answer goes there
+ */
+static void test_via_of_another_port(void **state)
+{
+	(void)state;
+	stage_send(st, PHONE_ADDR ":40000", SERVER,
+		   "REGISTER sip:example.com SIP/2.0\r\n"
+		   "Via: SIP/2.0/UDP " PHONE ";branch=z9hG4bK1\r\n"
+		   "From: <sip:u@example.com>;tag=1\r\n"
+		   "To: <sip:u@example.com>\r\nCall-ID: 1\r\n"
+		   "CSeq: 1 REGISTER\r\nContact: <sip:u@" PHONE ">\r\n"
+		   "Content-Length: 0\r\n\r\n");
+	assert_true(talk_has(st, "Via: SIP/2.0/UDP 203.0.113.1"));
+	assert_false(calls("192.0.2.66:5060", "203.0.113.1:5061"));
+	stage_send(st, SERVER, "203.0.113.1:5061",
+		   "SIP/2.0 200 OK\r\n"
+		   "Via: SIP/2.0/UDP 203.0.113.1:5061;branch=z9hG4bK1\r\n"
+		   "From: <sip:u@example.com>;tag=1\r\n"
+		   "To: <sip:u@example.com>;tag=2\r\nCall-ID: 1\r\n"
+		   "CSeq: 1 REGISTER\r\n"
+		   "Contact: <sip:u@203.0.113.1:5061>;expires=60\r\n"
+		   "Content-Length: 0\r\n\r\n");
+	assert_false(st->lost);
+	assert_int_equal(stage_count(st, COUNTER_registrations_confirmed), 1);
+	assert_true(calls("198.51.100.5:5080", "203.0.113.1:5061"));
+}
+
 static void test_kept_for_its_time(void **state)
 {
 	struct nat_entry e;
@@ -430,6 +489,8 @@ static void test_faults(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_whose_answer),
+		TEST(test_via_of_another_port),
 		TEST(test_kept_for_its_time),
 		TEST(test_refresh),
 		TEST(test_not_granted),
