@@ -253,7 +253,10 @@ void admission_adopt(struct bindings *b, struct connections *all,
 		connection_adopt(all, entry, now_ms);
 		return;
 	}
-	if (flow_adopt(b, entry, now_ms))
+	/* A fixed time is a registration's; of others nobody knows whether SIP
+	 * was ever said there
+	 */
+	if (flow_adopt(b, entry, now_ms) && entry->fixed)
 		peer_allow(b, &entry->lan.src.addr, &entry->lan.dst.addr,
 			   now_ms + entry->timeout_s * 1000ull);
 }
