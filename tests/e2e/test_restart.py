@@ -11,7 +11,7 @@ import pytest
 from lib import sip
 from lib.agents import Line, media_flows, rtp
 from lib.call import Call, announced, call_out
-from lib.gateway import ALICE, MEDIA
+from lib.gateway import ALICE, BOB, MEDIA
 from lib.sip import sdp
 from lib.supervisor import Supervised
 
@@ -48,6 +48,7 @@ def written(daemon, wait_s=15):
     while not os.path.exists(daemon.path("state/state")):
         assert time.monotonic() < end, "no state file:\n" + daemon.log()
         time.sleep(0.1)
+    return state(daemon)
 
 
 @hows
@@ -122,17 +123,28 @@ def test_a_call_nobody_wrote_down_keeps_its_ports(daemon, line, media_inside,
 
 @hows
 def test_a_mapping_keeps_port_and_texts(daemon, net, phone, server, how):
-    """Also an idle one, and what stood there comes back to the letter."""
-    line = Line(phone(port=5070), server())
-    line.register()
+    """Also an idle one, and what stood there comes back to the letter: bob's
+    Contact has no port, which nobody could know who has not read it."""
+    proxy = server()
+    Line(phone(), proxy).register()  # has 5060
+    bob = phone(BOB, user="bob")
+    bob.contact = f"<sip:bob@{BOB}>"
+    bob.send(bob.register(), proxy.address)
+    seen, source = proxy.recv()
+    public = "%s:%d" % source
+    assert sip.Message(seen).get("Contact") == f"<sip:bob@{public}>"
+    assert source[1] != 5060
+    proxy.send(proxy.respond(seen, 200, source=source, tag="reg",
+                             headers=["Expires: 3600"]), source)
+    assert sip.Message(bob.recv()[0]).get("Contact") == bob.contact
     if how == "kill":
-        written(daemon)
+        while f"sip:bob@{BOB}" not in str(written(daemon)):
+            time.sleep(0.5)
     again(daemon, how)
-    seen = Call(line)
-    seen.invite_in()  # Line compares the Request-URI with what was written
-    seen.answer_out(200)
-    seen.ack_in()
-    seen.from_phone("BYE")
+    line = Line(bob, proxy)
+    line.public[bob.port] = source
+    line.into(proxy.request("INVITE", f"sip:bob@{public}", to=bob.identity),
+              {"Request-URI": (public, BOB)})
 
 
 def test_a_phone_that_was_registered_is_found_after_a_reboot(daemon, net,
