@@ -152,11 +152,13 @@ static size_t make_packet(const struct crowd *c, uint32_t i, char *buf)
 
 static void wait_for_turn(uint64_t begin, const struct crowd *c, uint32_t sent)
 {
-	uint64_t due = begin + (uint64_t)sent * NS_PER_S / c->rate;
-	uint64_t now = now_ns();
+	uint64_t due, now = now_ns();
 	struct timespec ts = { 0 };
 
-	if (!c->rate || due <= now)
+	if (!c->rate)
+		return;
+	due = begin + (uint64_t)sent * NS_PER_S / c->rate;
+	if (due <= now)
 		return;
 	ts.tv_sec = (time_t)((due - now) / NS_PER_S);
 	ts.tv_nsec = (long)((due - now) % NS_PER_S);
