@@ -11,7 +11,7 @@
  * struct port_pool - Which ports of one public address are given out
  * @taken:	How many
  * @next:	Where the next search begins, for who wants ports to rest
- * @link:	Pools of other addresses: there are as many as uplinks
+ * @link:	Pools of other addresses: those of which a port is taken
  */
 struct port_pool {
 	struct addr public_addr;
@@ -21,7 +21,7 @@ struct port_pool {
 };
 
 /** port_pool_get() - That of @addr in a list, made if need be; NULL without
- * memory */
+ * memory. Others may go then, of which no port is taken */
 struct port_pool *port_pool_get(struct port_pool **list,
 				const struct addr *addr);
 

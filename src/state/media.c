@@ -9,6 +9,8 @@
 
 /* A source that has been quiet for so long makes room for another */
 #define STRAY_MS 2000
+/* On average, at most: two or four is usual, a call of many forks has more */
+#define PINHOLES_A_CALL 8
 /* An entry that a predecessor made, and that lasts so long, is left as it is */
 #define RESUMED_S 60
 
@@ -416,6 +418,10 @@ void pinhole_want(struct media *m, struct pinhole **list,
 			p->wanted = true;
 			return;
 		}
+	}
+	if (m->pinholes >= PINHOLES_A_CALL * m->conf->limits.calls) {
+		counter_add(m->counters, COUNTER_media_clashes);
+		return;
 	}
 	p = calloc(1, sizeof(*p));
 	if (!p)

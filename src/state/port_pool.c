@@ -3,6 +3,23 @@
 
 #include <stdlib.h>
 
+/* Of addresses that are the gateway's no more, and of which nobody has a port:
+ * a line may get another one every day
+ */
+static void forget_unused(struct port_pool **list)
+{
+	struct port_pool *pool;
+
+	while ((pool = *list)) {
+		if (pool->taken) {
+			list = &pool->link;
+			continue;
+		}
+		*list = pool->link;
+		free(pool);
+	}
+}
+
 struct port_pool *port_pool_get(struct port_pool **list,
 				const struct addr *addr)
 {
@@ -12,6 +29,7 @@ struct port_pool *port_pool_get(struct port_pool **list,
 		if (addr_eq(&pool->public_addr, addr))
 			return pool;
 	}
+	forget_unused(list);
 	pool = calloc(1, sizeof(*pool));
 	if (!pool)
 		return NULL;

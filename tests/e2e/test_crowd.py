@@ -131,14 +131,17 @@ def test_full_and_begun_again(daemon, crowd, honest, part):
         assert registration_kib < REGISTRATION_KIB
         assert call_kib < CALL_KIB
 
-    # While the state is written down
+    # While the state is written down, and while it is not
+    calm = time.monotonic() + 3
+    calm_s = worst_wait(honest, lambda: time.monotonic() > calm)
     file, mtime = daemon.path("state/state"), 0
     if os.path.exists(file):
         mtime = os.stat(file).st_mtime
     wait_s = worst_wait(honest, lambda: os.path.exists(file)
                         and os.stat(file).st_mtime != mtime, 120)
-    print(f"while it is written: {wait_s * 1000:.1f} ms at most")
-    assert wait_s < 1
+    print(f"while it is written: {wait_s * 1000:.1f} ms at most, "
+          f"else {calm_s * 1000:.1f} ms")
+    assert wait_s < 1 + calm_s
 
     # A successor: what comes meanwhile waits for it
     begin = time.monotonic()
@@ -182,7 +185,8 @@ def test_flood(daemon, crowd, honest, part, what, phones):
     status, stats = daemon.status(), daemon.stats()
     assert status["registrations"] <= 5000 and status["calls"] <= 1000
     assert status["flows"] <= 5001
-    assert resident_kib(daemon) - before < 64 << 10
+    if part == 1:
+        assert resident_kib(daemon) - before < 64 << 10
     if what == "invite" and phones > 1 and part == 1:
         assert stats["calls_evicted"] + stats["over_share"] > 0
     honest.ends()

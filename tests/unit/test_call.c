@@ -758,6 +758,25 @@ static void test_exhaustion(void **state)
 	assert_true(talk_has(st, "m=audio 16384 "));
 }
 
+/* Forks without end open no more than calls could have */
+static void test_limit_of_pinholes(void **state)
+{
+	char tag[8];
+
+	(void)state;
+	st->conf.limits.calls = 2;
+	out(st, .method = "INVITE", .remote_tag = "", .sdp = mine(4000));
+	for (int i = 0; i < 12; i++) {
+		snprintf(tag, sizeof(tag), "t%d", i);
+		in(st, .method = "INVITE", .status = 183, .remote_tag = tag,
+		   .sdp = theirs(6000 + 2 * i));
+	}
+	assert_int_equal(st->alg->media.pinholes, 16);
+	assert_int_equal(stage_count(st, COUNTER_media_clashes), 2 + 4 + 6 + 8);
+	in(st, .method = "INVITE", .status = 486);
+	assert_int_equal(st->alg->media.pinholes, 0);
+}
+
 /* Audio and video, and ports for one of them */
 static void test_half_exhausted(void **state)
 {
@@ -1131,6 +1150,7 @@ int main(void)
 		TEST(test_rtcp_mux),
 		TEST(test_slipstreaming),
 		TEST(test_exhaustion),
+		TEST(test_limit_of_pinholes),
 		TEST(test_half_exhausted),
 		TEST(test_limit),
 		TEST(test_limit_of_answered),

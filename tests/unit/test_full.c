@@ -379,7 +379,11 @@ static void test_subscriptions(void **state)
 	for (unsigned int i = limit; i < limit + 20000 / PART; i++)
 		ask_to_subscribe(i);
 	assert_int_equal(HASH_COUNT(st->alg->subscriptions.table), limit);
-	assert_true(stage_count(st, COUNTER_subscriptions_evicted) >=
+	/* With fewer flows than phones the kernel still has entries at ports
+	 * that are given out again
+	 */
+	assert_true(stage_count(st, COUNTER_subscriptions_evicted) +
+			    stage_count(st, COUNTER_no_mapping) >=
 		    20000 / PART - 1);
 	assert_non_null(st->alg->subscriptions.sure);
 	assert_null(st->alg->subscriptions.sure->next);
