@@ -16,7 +16,7 @@
 
 /* Sanitizers take ten times as long, and their memory is not the program's */
 #if defined(__SANITIZE_ADDRESS__)
-#define PART 20u
+#define PART 40u
 #else
 #define PART 1u
 #endif
