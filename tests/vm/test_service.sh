@@ -42,6 +42,9 @@ cat >/etc/sipalgd/sipalgd.conf <<CONF
 [gateway]
 lan_interfaces = lan0
 wan_interfaces = wan0
+# What waited for a successor comes at once
+[limits]
+rate_per_phone = 10000
 CONF
 systemd-sysusers
 systemctl daemon-reload
