@@ -132,6 +132,12 @@ static int on_addr(const struct nlmsghdr *nlh, void *data)
 
 	mnl_attr_parse(nlh, sizeof(*ifa), on_attr, &attrs);
 	/* On point-to-point links IFA_ADDRESS is the other end */
+	/* Its routes go when an interface is down, its addresses do not: who is
+	 * inside does not depend on a cable
+	 */
+	if (netif_side(route->netif, ifa->ifa_index) == NAT_SIDE_LAN &&
+	    get_addr(attrs.at[IFA_ADDRESS], &a))
+		add_inside(route, &a, ifa->ifa_prefixlen);
 	if (!get_addr(attrs.at[IFA_LOCAL], &a) &&
 	    !get_addr(attrs.at[IFA_ADDRESS], &a))
 		return MNL_CB_OK;

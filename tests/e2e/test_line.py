@@ -4,6 +4,7 @@
 Another uplink: test_uplinks.py; connections: test_tcp_lifecycle.py.
 """
 
+import signal
 import time
 
 import pytest
@@ -85,6 +86,22 @@ def test_it_comes_back_as_it_was(daemon, net, line, media_inside,
     media_flows(mine, theirs, told)
     Call(line).invite_in()
     call.from_phone("BYE")
+
+
+def test_the_cable_of_the_lan(daemon, net, line):
+    """What the phone says first when it is back is mapped: who is inside does
+    not depend on routes that go with the link."""
+    line.register()
+    net.gw.ip("link set lan0 down")
+    time.sleep(1.5)
+    daemon.process.send_signal(signal.SIGSTOP)
+    net.gw.ip("link set lan0 up")
+    register = line.phone.register()
+    line.phone.send(register, line.server.address)
+    line.server.nothing()
+    daemon.process.send_signal(signal.SIGCONT)
+    line.arrived(register)
+    Call(line).invite_in()
 
 
 def test_it_is_away_for_a_while(daemon, net, line):
