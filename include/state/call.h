@@ -250,9 +250,9 @@ void call_progress(struct calls *calls, struct call *call,
 
 /** calls_move() - Addresses or routes have changed: media that leaves no more
  * as it was announced is no longer held open. The next offer says how it goes
- * on
+ * on; where none comes within media.timeout, the call is lost
  */
-void calls_move(struct calls *calls);
+void calls_move(struct calls *calls, uint64_t now_ms);
 
 /** calls_doubt() - The kernel may have dropped entries: they are made anew
  * within seconds */

@@ -114,7 +114,7 @@ unsigned int alg_line_changed(struct alg *alg, uint64_t now_ms)
 	/* Flows first: a registration's entry is not to be made anew */
 	count = flows_move(&alg->bindings);
 	registrations_move(&alg->registrations, now_ms);
-	calls_move(&alg->calls);
+	calls_move(&alg->calls, now_ms);
 	return count + connections_move(&alg->connections, now_ms);
 }
 

@@ -1157,13 +1157,27 @@ static void streams_move(struct calls *calls, struct call *call)
 	}
 }
 
-void calls_move(struct calls *calls)
+/* Without media nobody can tell whether it goes on: who speaks describes it
+ * anew in time
+ */
+static void await_description(struct calls *calls, struct call *call,
+			      uint64_t now_ms)
+{
+	uint64_t until_ms = now_ms + calls->conf->media.timeout_s * 1000ull;
+
+	if (call->state == CALL_ACTIVE && until_ms < call->due_ms)
+		set_due(calls, call, now_ms, until_ms - now_ms);
+}
+
+void calls_move(struct calls *calls, uint64_t now_ms)
 {
 	struct call *call;
 
 	DL_FOREACH (calls->list, call) {
-		if (!pinhole_want_unmoved(calls->media, call->pinholes))
+		if (!pinhole_want_unmoved(calls->media, call->pinholes)) {
 			sweep(calls, call);
+			await_description(calls, call, now_ms);
+		}
 		streams_move(calls, call);
 	}
 }

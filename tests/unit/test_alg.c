@@ -401,6 +401,24 @@ static void test_line_changes(void **state)
 	assert_int_equal(st->alg->media.pinholes, 2);
 }
 
+/* Nobody describes it anew, nobody hangs up: it is not kept for a day */
+static void test_line_changes_and_nobody_speaks(void **state)
+{
+	(void)state;
+	talk_register(st, PHONE, PUBLIC, 600);
+	out(st, .method = "INVITE", .remote_tag = "",
+	    .sdp = talk_sdp(PHONE_ADDR, 4000, ""));
+	in(st, .method = "INVITE", .status = 200,
+	   .sdp = talk_sdp(MEDIA_ADDR, 8000, ""));
+	out(st, .method = "ACK");
+	change_line("198.51.100.0/24");
+	alg_line_changed(st->alg, st->now_ms);
+	stage_wait(st, st->conf.media.timeout_s - 5);
+	assert_int_equal(st->alg->calls.live, 1);
+	stage_wait(st, 10);
+	assert_int_equal(st->alg->calls.live, 0);
+}
+
 /* A hairpin leaves by no line, a connection that was changed cannot go on */
 static void test_line_leaves_hairpins(void **state)
 {
@@ -494,6 +512,7 @@ int main(void)
 		TEST(test_hairpin),
 		TEST(test_seen_as_by_who_was_asked),
 		TEST(test_line_changes),
+		TEST(test_line_changes_and_nobody_speaks),
 		TEST(test_line_leaves_hairpins),
 		TEST(test_no_memory),
 	};
