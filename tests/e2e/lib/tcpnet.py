@@ -138,18 +138,18 @@ class Jumble:
 
     way: "up" (to the provider) or "down". loss, double, hold: parts of 1000
     packets; what is held back goes after hold_ms at the latest. match: more
-    for the iptables rule, as --sport.
+    for the iptables rule, as --sport. proto: None for all.
     """
 
     _queues = {"up": 1, "down": 2}
 
     def __init__(self, build, hop, way, loss=0, double=0, hold=0, hold_ms=5,
-                 seed=1, match=()):
+                 seed=1, match=(), proto="tcp"):
         self.hop = hop
         self.seen = self.lost = self.doubled = self.held = None
         queue = self._queues[way]
-        self._rule = ["FORWARD", "-i", getattr(hop, way), "-p", "tcp", *match,
-                      "-j", "NFQUEUE", "--queue-num", queue]
+        self._rule = ["FORWARD", "-i", getattr(hop, way),
+                      *(("-p", proto) if proto else ()), *match, "-j", "NFQUEUE", "--queue-num", queue]
         self._process = hop.popen(
             [build / "tests" / "jumble", queue, seed, loss, double, hold,
              hold_ms], stdout=subprocess.PIPE, text=True)
