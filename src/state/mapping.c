@@ -6,6 +6,7 @@
 
 #include "base/ports.h"
 #include "state/binding.h"
+#include "state/flow.h"
 #include "state/saved.h"
 
 /* An unused mapping keeps its port so long: phones come back */
@@ -370,11 +371,42 @@ static bool is_still_right(const struct bindings *b,
 	       !ops->is_bound(ctx, &in->public_end);
 }
 
+static bool is_given(const struct bindings *b, const struct mapping *map,
+		     const struct endpoint *public_end)
+{
+	const struct flow *flow;
+
+	DL_FOREACH (b->flows, flow) {
+		if (flow->map == map && endpoint_eq(&flow->wan.dst, public_end))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * While nobody was here, the kernel may have given the port to somebody else
+ * too, towards another remote, and that entry was read first. Whose it was has
+ * it: others know it by that.
+ */
+static void take_back(struct bindings *b, struct mapping *map,
+		      const struct endpoint *public_end)
+{
+	struct mapping *other = mapping_find_public(b, public_end);
+
+	if (endpoint_eq(&map->public_end, public_end) ||
+	    !is_given(b, map, public_end) ||
+	    (other && (other->holds || !mapping_change_port(b, other))))
+		return;
+	mapping_move(b, map, public_end->port);
+}
+
 bool mapping_restore(struct bindings *b, const struct saved_mapping *in)
 {
 	struct mapping *map =
 		mapping_find_inside(b, &in->inside, &in->public_end.addr);
 
+	if (map)
+		take_back(b, map, &in->public_end);
 	if (!map && is_still_right(b, in))
 		map = mapping_add(b, &in->inside, &in->public_end);
 	if (!map || !endpoint_eq(&map->public_end, &in->public_end) ||

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "stage.h"
+#include "state/saved.h"
 
 #define UDP IPPROTO_UDP
 
@@ -200,6 +201,44 @@ static void test_adopt_from_outside(void **state)
 	entry.lan.dst.port = entry.wan.src.port = 5070;
 	alg_adopt(st->alg, &entry, st->now_ms);
 	assert_null(flow_find(b, &entry.lan, NAT_SIDE_LAN));
+}
+
+/* While nobody was here the kernel has given one port to two, towards different
+ * remotes: it stays with whose it was
+ */
+static void test_restore_takes_back(void **state)
+{
+	struct endpoint alice = stage_end("192.168.1.10:5060");
+	struct endpoint public_end = stage_end("203.0.113.1:5060");
+	struct saved_mapping saved = { .inside = alice,
+				       .public_end = public_end };
+	struct tuple other = { .src = stage_end("192.168.1.66:5060"),
+			       .dst = stage_end("198.51.100.6:5060"),
+			       .proto = IPPROTO_UDP };
+	struct tuple own = { .src = alice,
+			     .dst = stage_end("198.51.100.5:5060"),
+			     .proto = IPPROTO_UDP };
+	struct nat_entry entry = { .lan = other, .wan = tuple_reverse(&other) };
+	struct mapping *map;
+
+	(void)state;
+	entry.wan.dst = public_end;
+	alg_adopt(st->alg, &entry, st->now_ms);
+	assert_true(endpoint_eq(&mapping_find_public(b, &public_end)->in.inside,
+				&other.src));
+	/* Not if the kernel has given it to nobody else */
+	assert_false(mapping_restore(b, &saved));
+	entry = (struct nat_entry){ .lan = own, .wan = tuple_reverse(&own) };
+	entry.wan.dst = public_end;
+	alg_adopt(st->alg, &entry, st->now_ms);
+	assert_true(mapping_restore(b, &saved));
+	map = mapping_find_public(b, &public_end);
+	assert_true(endpoint_eq(&map->in.inside, &alice));
+	map = mapping_find_inside(b, &other.src, &public_end.addr);
+	assert_int_not_equal(map->public_end.port, 5060);
+	/* Packets of its flow are its own all the same */
+	assert_ptr_equal(inbound("198.51.100.6:5060", "203.0.113.1:5060")->map,
+			 map);
 }
 
 /* One host's old flow must not take away the port that it has announced to
@@ -522,6 +561,7 @@ int main(void)
 		TEST(test_reclaim),
 		TEST(test_adopt),
 		TEST(test_adopt_from_outside),
+		TEST(test_restore_takes_back),
 		TEST(test_adopt_beside),
 		TEST(test_clash),
 		TEST(test_clash_from_outside),
