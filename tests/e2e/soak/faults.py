@@ -20,6 +20,7 @@ from lib.tcpnet import Jumble
 from .world import METRICS, NOISY
 
 READY_S = 20
+RUNS_S = 75  # the longest call
 
 
 class Faults:
@@ -40,6 +41,7 @@ class Faults:
         world.book.expect(NOISY, "register_unanswered", "not_rewritten",
                           "registration_lapsed")
         self.hanging = []
+        self.killed = -RUNS_S
 
     def begin(self):
         self._start("daemon", 2, 14, (
@@ -93,6 +95,7 @@ class Faults:
             # Open until it is back: what is under way does not know its end
             self.world.kills.append((began, began + READY_S))
             self.world.daemon.kill()
+            self.killed = time.monotonic()
             self.world.daemon.start()
             self.world.kills[-1] = (began, time.monotonic())
 
@@ -107,6 +110,7 @@ class Faults:
         with self.world.gate.closed():
             with self.world.daemon_lock:
                 self.world.daemon.kill()
+                self.killed = time.monotonic()
                 self.world.daemon.start()
 
     def stop_and_start(self, _chance):
@@ -144,6 +148,10 @@ class Faults:
             assert said == mode, f"{said}, not {mode}"
 
     def observe(self, chance, mode="observe"):
+        """Not soon after a kill: of a call that nobody had written down it
+        is not known that it was ever changed."""
+        if self.killed + RUNS_S > time.monotonic():
+            return
         self._mode(mode)
         time.sleep(chance.uniform(1, 5))
         self._mode("active")
