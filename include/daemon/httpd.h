@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/addr.h"
 
@@ -13,6 +14,9 @@
 #define HTTPD_CLIENTS_PER_HOST 4
 /** HTTPD_IDLE_S - A connection that says nothing for so long is closed */
 #define HTTPD_IDLE_S 10
+/** HTTPD_REQUEST_S - So long a request may take, from the connection's begin or
+ * the end of the request before to the last byte of the page */
+#define HTTPD_REQUEST_S 15
 
 /**
  * httpd_text_t - Make the page
@@ -27,17 +31,29 @@ typedef char *httpd_text_t(void *arg, const char *accept, const char **type,
 			   size_t *len);
 
 /**
+ * struct httpd_client - A connection
+ * @fd:		-1: none
+ * @since_ms:	When it began, or its last request was served
+ */
+struct httpd_client {
+	int fd;
+	uint64_t since_ms;
+};
+
+/**
  * struct httpd - A web server of one page, in the caller's loop
  * @mhd:	libmicrohttpd's
  * @end:	Where it listens
  * @fd:		libmicrohttpd's own epoll descriptor, watched by @epoll
  * @more:	There is more to be done at once
+ * @client:	Those who are connected
  */
 struct httpd {
 	struct MHD_Daemon *mhd;
 	struct endpoint end;
 	int epoll, fd;
 	bool more;
+	struct httpd_client client[HTTPD_CLIENTS];
 	const char *path;
 	httpd_text_t *text;
 	void *arg;

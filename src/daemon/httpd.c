@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -91,6 +92,73 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *client,
 	return send_page(httpd, client);
 }
 
+/* ---- how long it takes ---- */
+
+static uint64_t monotonic_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* libmicrohttpd closes who is silent; who says a byte now and then it would
+ * wait for without end
+ */
+static void on_connection(void *arg, struct MHD_Connection *connection,
+			  void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct httpd *httpd = arg;
+	struct httpd_client *client = *context;
+
+	if (what == MHD_CONNECTION_NOTIFY_CLOSED && client)
+		client->fd = -1;
+	if (what != MHD_CONNECTION_NOTIFY_STARTED)
+		return;
+	for (client = httpd->client; client < httpd->client + HTTPD_CLIENTS;
+	     client++) {
+		if (client->fd >= 0)
+			continue;
+		client->fd =
+			MHD_get_connection_info(
+				connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+				->connect_fd;
+		client->since_ms = monotonic_ms();
+		*context = client;
+		return;
+	}
+}
+
+static void on_served(void *arg, struct MHD_Connection *connection, void **seen,
+		      enum MHD_RequestTerminationCode how)
+{
+	struct httpd_client *client =
+		MHD_get_connection_info(connection,
+					MHD_CONNECTION_INFO_SOCKET_CONTEXT)
+			->socket_context;
+
+	(void)arg;
+	(void)seen;
+	(void)how;
+	if (client)
+		client->since_ms = monotonic_ms();
+}
+
+/* To libmicrohttpd it is as if they had hung up */
+static void hang_up_slow(const struct httpd *httpd)
+{
+	uint64_t now_ms = monotonic_ms();
+
+	for (int i = 0; i < HTTPD_CLIENTS; i++) {
+		const struct httpd_client *client = &httpd->client[i];
+
+		if (client->fd >= 0 &&
+		    now_ms - client->since_ms >= HTTPD_REQUEST_S * 1000)
+			shutdown(client->fd, SHUT_RDWR);
+	}
+}
+
 /* What it says is of clients: nobody's fault here */
 static void on_log(void *arg, const char *fmt, va_list ap)
 	__attribute__((format(printf, 2, 0)));
@@ -140,7 +208,8 @@ static struct MHD_Daemon *start(struct httpd *httpd, int fd)
 		(unsigned int)HTTPD_CLIENTS_PER_HOST,
 		MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)HTTPD_IDLE_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CLIENT_MEMORY,
-		MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, httpd,
+		MHD_OPTION_NOTIFY_COMPLETED, on_served, NULL, MHD_OPTION_END);
 }
 
 /* By edges: where no descriptor is left for who wants in, libmicrohttpd would
@@ -172,6 +241,8 @@ int httpd_open(struct httpd **out, const struct endpoint *end, int epoll,
 				 .path = path,
 				 .text = text,
 				 .arg = arg };
+	for (int i = 0; i < HTTPD_CLIENTS; i++)
+		httpd->client[i].fd = -1;
 	httpd->mhd = start(httpd, fd);
 	if (!httpd->mhd) {
 		close(fd);
@@ -203,6 +274,7 @@ void httpd_run(struct httpd *httpd)
 
 	if (!httpd)
 		return;
+	hang_up_slow(httpd);
 	MHD_run(httpd->mhd);
 	httpd->more = MHD_get_timeout(httpd->mhd, &wait_ms) && !wait_ms;
 }

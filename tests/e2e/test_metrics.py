@@ -18,6 +18,7 @@ PORT = 9060
 OPEN = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
 CLIENTS = 8  # HTTPD_CLIENTS
 IDLE_S = 10  # HTTPD_IDLE_S
+REQUEST_S = 15  # HTTPD_REQUEST_S
 page = pytest.mark.config(metrics__listen=PORT)
 
 
@@ -173,6 +174,27 @@ def test_silent_clients_are_sent_away(daemon, metrics):
     before = daemon.cpu_s()
     time.sleep(2)
     assert daemon.cpu_s() - before < 0.1  # and then it rests
+
+
+@page
+def test_slow_clients_are_sent_away(daemon, metrics):
+    """A byte now and then keeps nobody's place for ever: who comes from the
+    same address and has something to ask gets in."""
+    with contextlib.ExitStack() as stack:
+        slow = [stack.enter_context(contextlib.closing(metrics.connect()))
+                for _ in range(4)]
+        with pytest.raises((OSError, AssertionError, ValueError)):
+            metrics.samples()
+        end = time.monotonic() + REQUEST_S + 5
+        while time.monotonic() < end:
+            for sock in slow:
+                with contextlib.suppress(OSError):
+                    sock.send(b"G")
+            time.sleep(2)
+        assert metrics.samples()
+    before = daemon.cpu_s()
+    time.sleep(2)
+    assert daemon.cpu_s() - before < 0.1
 
 
 @page
