@@ -43,12 +43,13 @@ class Faults:
         self.hanging = []
         self.killed = -RUNS_S
 
-    def begin(self):
-        self._start("daemon", 2, 14, (
+    def begin(self, pause_s):
+        """pause_s: between two faults of a kind, at most."""
+        self._start("daemon", 1, pause_s, (
             self.hand_over, self.hand_over, self.kill, self.kill_quietly,
             self.stop_and_start, self.stall, self.reload, self.observe,
             self.bypass, self.move))
-        self._start("line", 2, 12, (
+        self._start("line", 1, pause_s, (
             self.rough, self.rough, self.flap_wan, self.flap_lan))
         self._start("words", 0.2, 2, (
             self.knock, self.knock, self.garbage, self.half_a_message,

@@ -22,7 +22,9 @@ SYSCTLS = {"nf_conntrack_udp_timeout": 10,
            "nf_conntrack_tcp_timeout_fin_wait": 10,
            "nf_conntrack_tcp_timeout_last_ack": 10,
            "nf_conntrack_tcp_timeout_close_wait": 10,
-           "nf_conntrack_tcp_timeout_syn_sent": 10}
+           "nf_conntrack_tcp_timeout_syn_sent": 10,
+           "nf_conntrack_tcp_timeout_unacknowledged": 30,
+           "nf_conntrack_tcp_timeout_max_retrans": 30}
 SETTINGS = {"log.level": "info", "media.timeout": 20,
             "metrics.listen": METRICS}
 GATE_S = 150
