@@ -142,6 +142,8 @@ struct call {
  * @ended:	Told once of each call that ends, while all of it is still
  *		there; may be NULL
  * @live:	How many are not ended
+ * @in_doubt:	Those that are restored now were written down some time before
+ *		the end: the kernel knows which of them go on
  * @listening:	Public end of the line that is listened to, until
  *		@listening_ms
  * @walks:	Walks through @table
@@ -155,6 +157,7 @@ struct calls {
 	struct symptoms *symptoms;
 	struct timer_wheel *wheel;
 	struct call *table, *list, *sure;
+	bool in_doubt;
 	void (*ended)(void *owner, const struct call *call, uint64_t now_ms);
 	void *owner;
 	unsigned int live;

@@ -144,6 +144,11 @@ struct media {
 	bool resuming;
 };
 
+/** media_is_older() - The kernel had an entry with these two when this program
+ * began, and nothing has been heard of its call since */
+bool media_is_older(const struct media *m, const struct endpoint *inside,
+		    const struct endpoint *public_end);
+
 /** media_adopt() - The kernel has this entry, of a call that we do not know */
 void media_adopt(struct media *m, const struct nat_entry *entry);
 

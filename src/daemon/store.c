@@ -338,6 +338,7 @@ static int read_file(struct reading *r, struct alg *alg, bool whole, bool last,
 	if (!err)
 		err = check_head(r);
 	r->orderly = r->orderly && !last;
+	alg->calls.in_doubt = !r->orderly;
 	if (!err)
 		restore_all(r, alg, whole, now_ms, count);
 	return err;

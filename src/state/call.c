@@ -1343,6 +1343,17 @@ static void watch_again(struct call *call, uint64_t now_ms)
 	}
 }
 
+/* The kernel has an entry of its media */
+static bool is_in_kernel(const struct calls *calls, const struct saved_call *in)
+{
+	for (unsigned int i = 0; i < in->streams; i++) {
+		if (media_is_older(calls->media, &in->stream[i].rtp,
+				   &in->stream[i].public_rtp))
+			return true;
+	}
+	return false;
+}
+
 bool call_restore(struct calls *calls, const struct saved_call *in,
 		  uint64_t now_ms)
 {
@@ -1350,6 +1361,7 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 	char key[CALL_KEY_MAX];
 	size_t len = call_key_of(key, &in->inside, span_from_str(in->call_id));
 	struct call *call = NULL;
+	bool sure = !calls->in_doubt || is_in_kernel(calls, in);
 
 	if (len)
 		HASH_FIND(hh, calls->table, key, len, call);
@@ -1374,6 +1386,11 @@ bool call_restore(struct calls *calls, const struct saved_call *in,
 	calls->media->resuming = true;
 	call_reconcile(calls, call);
 	calls->media->resuming = false;
+	/* It has hung up since it was written down */
+	if (!sure && call->answered_ms && call->pinholes) {
+		call_free(calls, call);
+		return false;
+	}
 	watch_again(call, now_ms);
 	schedule(calls, call, now_ms);
 	/* Not all of them at once, now and from then on */

@@ -81,6 +81,15 @@ static struct media_orphan *orphan_find(const struct media *m,
 	return o;
 }
 
+bool media_is_older(const struct media *m, const struct endpoint *inside,
+		    const struct endpoint *public_end)
+{
+	const struct media_orphan *o =
+		orphan_find(m, inside, &public_end->addr);
+
+	return o && endpoint_eq(&o->public_end, public_end);
+}
+
 void media_adopt(struct media *m, const struct nat_entry *entry)
 {
 	const struct endpoint *inside = &entry->lan.src;

@@ -227,6 +227,27 @@ static void test_the_kernel_knows_better(void **state)
 		&(struct endpoint){ stage_addr(PUBLIC_ADDR), 5060 }));
 }
 
+/* The same, and a call has ended meanwhile: its entries are gone */
+static void test_a_call_that_has_ended_meanwhile(void **state)
+{
+	struct stage *st = *state;
+
+	busy(st);
+	assert_int_equal(st->alg->calls.live, 1);
+	assert_int_equal(write_state(st, false), 0);
+	succeed(st);
+	assert_int_equal(read_state(st, true), 0);
+	assert_int_equal(st->alg->calls.live, 1);
+	assert_int_equal(write_state(st, false), 0);
+	out(st, .method = "BYE", .cseq = 2);
+	in(st, .method = "BYE", .cseq = 2, .status = 200);
+	assert_int_equal(st->alg->calls.live, 0);
+	succeed(st);
+	assert_int_equal(read_state(st, true), 0);
+	assert_int_equal(st->alg->calls.live, 0);
+	assert_int_equal(st->alg->media.pinholes, 0);
+}
+
 static void put(const char *text, size_t len)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -396,6 +417,7 @@ int main(void)
 		TEST(test_nothing_is_made_again),
 		TEST(test_an_empty_kernel),
 		TEST(test_the_kernel_knows_better),
+		TEST(test_a_call_that_has_ended_meanwhile),
 		TEST(test_damage),
 		TEST(test_another_version),
 		TEST(test_more_is_said),

@@ -42,6 +42,7 @@ class Faults:
                           "registration_lapsed")
         self.hanging = []
         self.killed = -RUNS_S
+        self.wan_lock = threading.Lock()
 
     def begin(self, pause_s):
         """pause_s: between two faults of a kind, at most."""
@@ -153,9 +154,11 @@ class Faults:
         is not known that it was ever changed."""
         if self.killed + RUNS_S > time.monotonic():
             return
-        self._mode(mode)
-        time.sleep(chance.uniform(1, 5))
-        self._mode("active")
+        # A connection that is opened meanwhile stays as it is
+        with self.wan_lock:
+            self._mode(mode)
+            time.sleep(chance.uniform(1, 5))
+            self._mode("active")
 
     def bypass(self, chance):
         self.observe(chance, "bypass")
@@ -163,7 +166,7 @@ class Faults:
     def move(self, chance):
         """The provider gives another address."""
         world = self.world
-        with world.gate.closed():
+        with world.gate.closed(), self.wan_lock:
             old = world.address
             new = NEW if old == PUBLIC else PUBLIC
             self.pump.address_changed()
@@ -194,6 +197,10 @@ class Faults:
                 jumble.stop()
 
     def _flap(self, chance, interface):
+        with self.wan_lock:
+            self._down_and_up(chance, interface)
+
+    def _down_and_up(self, chance, interface):
         self.world.net.gw.ip(f"link set {interface} down")
         time.sleep(chance.uniform(0.1, 3))
         self.world.net.gw.ip(f"link set {interface} up")
@@ -201,6 +208,9 @@ class Faults:
             self.world.net.gw.ip(f"route replace default via {PROXY}")
 
     def flap_wan(self, chance):
+        # Its entries of TCP go with it, and what is said then is not mapped
+        for line in self.life.tcp:
+            self.world.book.expect(line.host, "not_rewritten")
         self._flap(chance, "wan0")
 
     def flap_lan(self, chance):
