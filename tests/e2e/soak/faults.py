@@ -20,6 +20,7 @@ from lib.tcpnet import Jumble
 from .world import METRICS, NOISY
 
 READY_S = 20
+GONE_S = 5  # entries of an address that went
 RUNS_S = 75  # the longest call
 
 
@@ -163,7 +164,7 @@ class Faults:
     def bypass(self, chance):
         self.observe(chance, "bypass")
 
-    def move(self, chance):
+    def move(self, _chance):
         """The provider gives another address."""
         world = self.world
         with world.gate.closed(), self.wan_lock:
@@ -171,13 +172,23 @@ class Faults:
             new = NEW if old == PUBLIC else PUBLIC
             self.pump.address_changed()
             readdress(world.net, new, old)
-            time.sleep(chance.uniform(0.2, 2))
+            self._gone(old)
             world.address = new
             world.epoch += 1
         end = time.monotonic() + 60
         while any(line.epoch != world.epoch for line in self.life.lines):
             if time.monotonic() > end or world.over.wait(0.2):
                 break
+
+    def _gone(self, address):
+        """Until then what leaves still leaves as from there."""
+        end = time.monotonic() + GONE_S
+        while any(entry.reply.dst == address
+                  for entry in self.world.net.conntrack.udp()):
+            if time.monotonic() > end:
+                self.world.book.complain(f"entries of {address} stay")
+                break
+            time.sleep(0.1)
 
     # --- to the line ---
 
