@@ -181,9 +181,10 @@ class Faults:
                 break
 
     def _gone(self, address):
-        """Until then what leaves still leaves as from there."""
+        """Until then what leaves still leaves as from there. (Of two phones
+        inside that call each other by it, it ends by the kernel's timer.)"""
         end = time.monotonic() + GONE_S
-        while any(entry.reply.dst == address
+        while any(entry.reply.dst == address != entry.orig.dst
                   for entry in self.world.net.conntrack.udp()):
             if time.monotonic() > end:
                 self.world.book.complain(f"entries of {address} stay")
