@@ -221,6 +221,13 @@ static int flow_from_kernel(struct bindings *b, const struct tuple *t,
 	if (endpoint_eq(&entry.lan.src, &entry.wan.dst) ||
 	    !nat->ops->is_inside(nat->ctx, &entry.lan.src.addr))
 		return -ENETUNREACH;
+	/* Forgotten here before the line changed: it leads nowhere */
+	if (endpoint_eq(&entry.lan.dst, &entry.wan.src) &&
+	    nat_has_moved(nat, &entry.lan.src, &entry.lan.dst,
+			  &entry.wan.dst.addr, entry.fixed)) {
+		nat_remove(nat, &entry.lan);
+		return 0;
+	}
 	*flow = flow_adopt(b, &entry, now_ms);
 	return *flow ? 0 : -ENOMEM;
 }

@@ -401,6 +401,24 @@ static void test_line_changes(void **state)
 	assert_int_equal(st->alg->media.pinholes, 2);
 }
 
+/* An entry that was forgotten here, and is of the address that went */
+static void test_line_changes_under_a_forgotten_entry(void **state)
+{
+	struct tuple lan = { .src = stage_end(PHONE),
+			     .dst = stage_end(SERVER),
+			     .proto = IPPROTO_UDP };
+	struct nat_entry entry = { .lan = lan, .wan = tuple_reverse(&lan) };
+
+	(void)state;
+	entry.wan.dst = stage_end(PUBLIC);
+	assert_int_equal(simnat_ops.create(&st->sim, &entry), 0);
+	change_line("198.51.100.0/24");
+	assert_int_equal(alg_line_changed(st->alg, st->now_ms), 0);
+	out(st, .method = "OPTIONS");
+	assert_true(talk_has(st, "Via: SIP/2.0/UDP 203.0.113.2:5060"));
+	assert_int_equal(st->sim.count, 1);
+}
+
 /* Nobody describes it anew, nobody hangs up: it is not kept for a day */
 static void test_line_changes_and_nobody_speaks(void **state)
 {
@@ -512,6 +530,7 @@ int main(void)
 		TEST(test_hairpin),
 		TEST(test_seen_as_by_who_was_asked),
 		TEST(test_line_changes),
+		TEST(test_line_changes_under_a_forgotten_entry),
 		TEST(test_line_changes_and_nobody_speaks),
 		TEST(test_line_leaves_hairpins),
 		TEST(test_no_memory),
