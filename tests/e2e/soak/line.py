@@ -7,6 +7,7 @@ byte, as in all tests.
 """
 
 import contextlib
+import re
 import select
 import socket
 import threading
@@ -362,7 +363,9 @@ class SoakTcpLine(TcpLine):
 
     def _compare(self, began, connection, data, seen, expected, way):
         """What names a connection that has broken meanwhile is not judged."""
-        if connection == self.reconnects:
+        port = re.search(rb";rport=(\d+)", data)
+        ours = not port or int(port[1]) == self.outside.peer[1]
+        if connection == self.reconnects and ours:
             compared(self.world, began, data, seen, lambda: same_stream(
                 expected, seen, f"{self.user} {way}"))
 
