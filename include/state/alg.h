@@ -140,6 +140,10 @@ int alg_wait_ms(const struct alg *alg, uint64_t now_ms);
  */
 unsigned int alg_stop(struct alg *alg, uint64_t now_ms);
 
+/** alg_catch_up() - What comes next has waited for us, and was not sent as fast
+ * as it comes: limits.rate_per_phone does not count for a moment */
+void alg_catch_up(struct alg *alg, uint64_t now_ms);
+
 /** alg_tick() - Let time pass; about once a second */
 void alg_tick(struct alg *alg, uint64_t now_ms);
 

@@ -60,13 +60,15 @@ struct host {
 /**
  * struct hosts - All of them
  * @now_ms:	Set before every packet and tick
+ * @patient_until_ms: Until then messages are not counted: what waited comes at
+ *		once
  * @list:	The one longest unused first
  *
  * Besides those that hold something there are at most limits.flows.
  */
 struct hosts {
 	const struct conf *conf;
-	uint64_t now_ms;
+	uint64_t now_ms, patient_until_ms;
 	struct host *table, *list;
 };
 

@@ -18,6 +18,8 @@
 #include "sip/witness.h"
 
 #define MAX_EVENTS 32
+/* There is something to do each second: later it was not we who waited */
+#define HELD_UP_MS 1500
 /* How often at most it is looked what a change of address or route means */
 #define LINE_MS 1000
 /* How often at most it is said that there was too much */
@@ -353,6 +355,15 @@ static int wait_ms(const struct daemon *d)
 	return alg_wait_ms(d->alg, d->now_ms);
 }
 
+static void read_clock(struct daemon *d)
+{
+	uint64_t before_ms = d->now_ms;
+
+	d->now_ms = monotonic_ms();
+	if (d->now_ms - before_ms >= HELD_UP_MS)
+		alg_catch_up(d->alg, d->now_ms);
+}
+
 static void loop(struct daemon *d)
 {
 	struct epoll_event events[MAX_EVENTS];
@@ -360,7 +371,7 @@ static void loop(struct daemon *d)
 	while (!d->stop) {
 		int n = epoll_wait(d->epoll, events, MAX_EVENTS, wait_ms(d));
 
-		d->now_ms = monotonic_ms();
+		read_clock(d);
 		/* What has changed first, then the packets it matters to */
 		for (int i = 0; i < n; i++) {
 			if (!find_queue(d, events[i].data.fd))
@@ -498,6 +509,8 @@ static bool inherit_queue(const struct daemon *d, struct queue *queue,
 			    number, strerror(-err));
 		supervisor_drop(name);
 		supervisor_wait();
+	} else {
+		alg_catch_up(d->alg, d->now_ms);
 	}
 	return !err;
 }

@@ -11,6 +11,8 @@
 
 /* Resolution of what lasts seconds */
 #define TICK_MS 1000
+/* So long it takes to read what has waited */
+#define CATCH_UP_MS 2000
 /* How often what nobody remembers is looked at */
 #define LOOK_MS 1000
 
@@ -781,6 +783,11 @@ struct decision alg_packet(struct alg *alg, const void *data, size_t len,
 	counter_add(&alg->counters, d.reason);
 	look_at(alg, &in, d.reason);
 	return d;
+}
+
+void alg_catch_up(struct alg *alg, uint64_t now_ms)
+{
+	alg->hosts.patient_until_ms = now_ms + CATCH_UP_MS;
 }
 
 void alg_tick(struct alg *alg, uint64_t now_ms)

@@ -116,7 +116,7 @@ bool host_may_send(struct hosts *hosts, const struct addr *addr)
 {
 	struct host *host = get(hosts, addr);
 
-	if (!host)
+	if (!host || hosts->now_ms < hosts->patient_until_ms)
 		return true;
 	fill(hosts, host);
 	if (host->credit < COST) {

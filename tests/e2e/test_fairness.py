@@ -2,6 +2,8 @@
 """One phone that does too much: limits.rate_per_phone, and its share of ports.
 The others notice nothing."""
 
+import os
+import signal
 import time
 
 import pytest
@@ -11,6 +13,7 @@ from lib.agents import Line, media_flows
 from lib.call import announced, call_out
 from lib.gateway import ALICE, BOB, MEDIA, Net, PROXY, PROXY2, PUBLIC
 from lib.sip import sdp
+from lib.supervisor import Supervised
 from lib.tcp import Listener, TcpLine
 from lib.tcpnet import SHORT, TcpNet
 from lib.topologies import opened
@@ -74,6 +77,31 @@ def test_a_phone_over_its_rate(daemon, phone, server, media_inside,
     assert stats["over_rate"] == len(untouched)
     time.sleep(1)
     Line(phone(port=5062), server(PROXY2, 5070)).register()
+
+
+@pytest.mark.parametrize("how", ["restart", "held up"])
+def test_what_has_waited_is_not_fast(net, build, own, phone, server, how):
+    """A second's worth of messages for each second that nobody read them."""
+    daemon = own(Supervised(net.gw, build, {
+        "limits.rate_per_phone": str(RATE), "limits.on_excess": "drop"}))
+    daemon.apply_rules()
+    daemon.start()
+    line = Line(phone(), server())
+    line.register()
+    if how == "restart":
+        daemon.hand_over()
+        flood(line.phone, line.server, 3 * RATE)
+        daemon.start()
+    else:
+        os.kill(daemon.pid, signal.SIGSTOP)
+        flood(line.phone, line.server, 3 * RATE)
+        time.sleep(2.5)
+        os.kill(daemon.pid, signal.SIGCONT)
+    assert len(arrived(line.server)) == 3 * RATE
+    assert daemon.stats()["dropped_over_rate"] == 0
+    time.sleep(2)
+    flood(line.phone, line.server)
+    assert len(arrived(line.server)) < 3 * RATE
 
 
 @pytest.mark.config(limits__rate_per_phone=str(RATE),

@@ -73,6 +73,17 @@ static void test_rate(void **state)
 	assert_int_equal(ask(PHONE, 25), 10);
 }
 
+/* What waited while we were away comes at once */
+static void test_catch_up(void **state)
+{
+	(void)state;
+	set_rate(10, CONF_DROP);
+	alg_catch_up(st->alg, st->now_ms);
+	assert_int_equal(ask(PHONE, 25), 25);
+	later_ms(2000);
+	assert_int_equal(ask(PHONE, 25), 10);
+}
+
 /* Nor does one phone count for another, or the answers of its server */
 static void test_rate_is_each_ones(void **state)
 {
@@ -315,6 +326,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_rate),
+		TEST(test_catch_up),
 		TEST(test_rate_is_each_ones),
 		TEST(test_excess_opens_nothing),
 		TEST(test_drop),
