@@ -109,9 +109,11 @@ class Talk(Call):
         self.epoch = self.world.epoch
 
     def moves(self):
-        """The gateway's address changes: no voice until the next offer."""
+        """The gateway's address changes (no voice until the next offer), or
+        the daemon is killed."""
         if self.invite_sent:
-            self.book.expect(self.call_id, "no_audio", "one_way_audio")
+            self.book.expect(self.call_id, "no_audio", "one_way_audio",
+                             "call_lost", "invite_unanswered")
 
     def passing(self):
         return Passing(self)

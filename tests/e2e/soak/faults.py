@@ -45,11 +45,12 @@ class Faults:
         self.killed = -RUNS_S
         self.wan_lock = threading.Lock()
 
-    def begin(self, pause_s):
-        """pause_s: between two faults of a kind, at most."""
+    def begin(self, pause_s, patient):
+        """pause_s: between two faults of a kind, at most. patient: what takes
+        the gateway minutes to notice may happen too."""
         self._start("daemon", 1, pause_s, (
-            self.hand_over, self.hand_over, self.kill, self.kill_quietly,
-            self.stop_and_start, self.stall, self.reload, self.observe,
+            self.hand_over, self.hand_over, self.kill_quietly,
+            self.kill if patient else self.hand_over, self.stop_and_start, self.stall, self.reload, self.observe,
             self.bypass, self.move))
         self._start("line", 1, pause_s, (
             self.rough, self.rough, self.flap_wan, self.flap_lan))
@@ -103,7 +104,9 @@ class Faults:
             self.world.kills[-1] = (began, time.monotonic())
 
     def kill(self, _chance):
+        """What is under way just now may be half known to the next one."""
         if self.may_restart:
+            self.pump.disturbed()
             self._kill()
 
     def kill_quietly(self, _chance):

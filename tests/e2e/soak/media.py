@@ -116,6 +116,12 @@ class Pump:
                 stream.moved = True
                 stream.moves()
 
+    def disturbed(self):
+        """Something happens that calls cannot but notice."""
+        with self.lock:
+            for stream in self.streams.values():
+                stream.moves()
+
     @staticmethod
     def both_ways(stream, limit_s=HEARD_S):
         """Wait until every way was heard anew; those that were not."""
