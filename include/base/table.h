@@ -84,13 +84,24 @@ static inline void table_walks_leave(struct table_walk *walks,
 		DL_DELETE(list, object);                                       \
 	} while (0)
 
-/** TABLE_QUEUE_SURE() - It is confirmed, or was used again since: to the end */
+/** TABLE_QUEUE_SURE() - It is confirmed now: to the end */
 #define TABLE_QUEUE_SURE(list, sure, object)                                   \
 	do {                                                                   \
 		TABLE_QUEUE_LEAVE(list, sure, object);                         \
 		DL_APPEND(list, object);                                       \
 		if (!(sure))                                                   \
 			(sure) = (object);                                     \
+	} while (0)
+
+/** TABLE_QUEUE_USED() - It was used again; @is_sure: it is confirmed */
+#define TABLE_QUEUE_USED(list, sure, object, is_sure)                          \
+	do {                                                                   \
+		if (is_sure) {                                                 \
+			TABLE_QUEUE_SURE(list, sure, object);                  \
+			break;                                                 \
+		}                                                              \
+		TABLE_QUEUE_LEAVE(list, sure, object);                         \
+		TABLE_QUEUE_ADD(list, sure, object);                           \
 	} while (0)
 
 #endif

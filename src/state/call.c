@@ -218,12 +218,7 @@ static void call_end(struct calls *calls, struct call *call, uint64_t now_ms)
 /* It was heard of, or its media */
 static void touch(struct calls *calls, struct call *call)
 {
-	if (call->sure) {
-		TABLE_QUEUE_SURE(calls->list, calls->sure, call);
-		return;
-	}
-	TABLE_QUEUE_LEAVE(calls->list, calls->sure, call);
-	TABLE_QUEUE_ADD(calls->list, calls->sure, call);
+	TABLE_QUEUE_USED(calls->list, calls->sure, call, call->sure);
 }
 
 static void make_sure(struct calls *calls, struct call *call)

@@ -70,12 +70,7 @@ static struct subscription *add(struct subscriptions *subs, const char *key,
 /* It was heard of */
 static void touch(struct subscriptions *subs, struct subscription *sub)
 {
-	if (sub->granted) {
-		TABLE_QUEUE_SURE(subs->list, subs->sure, sub);
-		return;
-	}
-	TABLE_QUEUE_LEAVE(subs->list, subs->sure, sub);
-	TABLE_QUEUE_ADD(subs->list, subs->sure, sub);
+	TABLE_QUEUE_USED(subs->list, subs->sure, sub, sub->granted);
 }
 
 /* The subscription of a message; made if the message begins one */

@@ -2,8 +2,6 @@
 """One phone that does too much: limits.rate_per_phone, and its share of ports.
 The others notice nothing."""
 
-import os
-import signal
 import time
 
 import pytest
@@ -93,10 +91,9 @@ def test_what_has_waited_is_not_fast(net, build, own, phone, server, how):
         flood(line.phone, line.server, 3 * RATE)
         daemon.start()
     else:
-        os.kill(daemon.pid, signal.SIGSTOP)
-        flood(line.phone, line.server, 3 * RATE)
-        time.sleep(2.5)
-        os.kill(daemon.pid, signal.SIGCONT)
+        with daemon.asleep():
+            flood(line.phone, line.server, 3 * RATE)
+            time.sleep(2.5)
     assert len(arrived(line.server)) == 3 * RATE
     assert daemon.stats()["dropped_over_rate"] == 0
     time.sleep(2)

@@ -1,10 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """More than there is room for: what goes on, and what tells."""
 
-import contextlib
 import json
-import os
-import signal
 import socket
 import time
 
@@ -19,18 +16,6 @@ from lib.sip import sdp
 pytestmark = pytest.mark.config(log__level="info")
 # More than the daemon's socket keeps: two MiB, doubled, of a KiB each
 ENTRIES = 12000
-
-
-@contextlib.contextmanager
-def asleep(daemon):
-    """The daemon does nothing in here."""
-    daemon.stats()  # it has done with what came before
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
-        yield
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
 
 
 def wait_for(condition, what, wait_s=10):
@@ -69,7 +54,7 @@ def running(line, media_inside, media_outside):
 def test_more_events_than_can_be_told(daemon, net, running):
     """ENOBUFS: what may have gone is looked for again, and that is said."""
     sock = net.phone.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    with sock, asleep(daemon):
+    with sock, daemon.asleep():
         for port in range(20000, 20000 + ENTRIES):
             sock.sendto(b"x", (STRANGER, port))
         net.conntrack.flush()
@@ -86,7 +71,7 @@ def test_a_queue_that_is_full(daemon, running, phone, server):
     other, proxy = phone(BOB, user="bob"), server(PROXY2)
     Line(other, proxy).register()
     sent = [other.request("OPTIONS", "sip:example.com") for _ in range(40)]
-    with asleep(daemon):
+    with daemon.asleep():
         for message in sent:
             other.send(message, proxy.address)
         unread = [proxy.recv()[0] for _ in range(24)]

@@ -7,8 +7,6 @@ numbers would be wrong; without, it passes unread. docs/decisions/009.
 """
 
 import contextlib
-import os
-import signal
 import time
 
 import pytest
@@ -46,18 +44,6 @@ def wait_for(condition, what):
         time.sleep(0.01)
 
 
-@contextlib.contextmanager
-def asleep(daemon):
-    """The daemon does nothing in here; its queue is its own all the same."""
-    daemon.stats()  # it has done with what came before
-    os.kill(daemon.pid, signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, daemon.pid, os.WSTOPPED | os.WNOWAIT)
-        yield
-    finally:
-        os.kill(daemon.pid, signal.SIGCONT)
-
-
 def both(line, count=MESSAGES):
     """Flows of so many messages each way, and what has to come of them."""
     chatter = Chatter(line)
@@ -88,7 +74,7 @@ def test_with_a_changed_connection_it_drops(daemon, net, own, host):
     flows = both(line)
     for sniffer in (net.lan, net.wan):
         sniffer.clear()
-    with asleep(daemon):
+    with daemon.asleep():
         write(flows)
         wait_for(lambda: in_queue(net)[1] > 2 * LENGTH, "a full queue")
         assert in_queue(net)[0] == LENGTH
@@ -108,7 +94,7 @@ def test_again_and_again(daemon, net, own):
     for _ in range(5):
         with contextlib.suppress(AssertionError):
             pump(flows, 0.02)
-        with asleep(daemon):
+        with daemon.asleep():
             write(flows)
             # Later on what was lost leaves them too few to fill it
             wait_for(lambda: in_queue(net)[0] or all(f.done for f in flows),
@@ -125,7 +111,7 @@ def test_other_data_beside_a_changed_connection(daemon, net, own):
     data = b"\x16\x03\x01" + bytes(range(256)) * 400
     flows = both(line) + [Flow(other.inside, other.outside, data, data),
                           Flow(other.outside, other.inside, data, data)]
-    with asleep(daemon):
+    with daemon.asleep():
         write(flows)
         wait_for(lambda: in_queue(net)[1] > 2 * LENGTH, "a full queue")
     pump(flows, LIMIT_S)
@@ -143,7 +129,7 @@ def fill(net, phone, server):
 def test_without_one_udp_passes_unread(daemon, net, phone, server):
     """Better as it is than not at all; what had room is rewritten, later."""
     alice, proxy = phone(ALICE), server()
-    with asleep(daemon):
+    with daemon.asleep():
         fill(net, alice, proxy)
         for _ in range(5):
             data = alice.register()
@@ -172,7 +158,7 @@ def test_without_one_tcp_passes_unread(daemon, net, own, phone, server):
               Flow(line.outside, line.inside, data, data),
               Flow(new.inside, new.outside, text, text)], 2)
 
-    with asleep(daemon):
+    with daemon.asleep():
         fill(net, phone(BOB), server())
         promptly(more)
         assert in_queue(net) == (LENGTH, dropped)
@@ -186,7 +172,7 @@ def test_it_passes_again_when_the_last_one_has_ended(daemon, net, own, phone,
     """SIP over UDP is dropped for the sake of a connection, but no longer."""
     line = own(TcpLine(net)).learn()
     alice, proxy = phone(ALICE), server()
-    with asleep(daemon):
+    with daemon.asleep():
         fill(net, alice, proxy)
         alice.send(alice.register(), proxy.address)
         wait_for(lambda: in_queue(net)[1] == 1, "one dropped")
@@ -198,7 +184,7 @@ def test_it_passes_again_when_the_last_one_has_ended(daemon, net, own, phone,
     line.outside.finish()
     line.inside.ends()
     wait_for(lambda: in_queue(net)[0] == 0, "its last acknowledgement")
-    with asleep(daemon):
+    with daemon.asleep():
         fill(net, alice, proxy)
         data = alice.register()
         alice.send(data, proxy.address)
@@ -215,7 +201,7 @@ def test_a_first_change(daemon, net, own, host, sack):
         namespace.sysctl(tcp_sack=sack)
     line = own(TcpLine(net, host))
     sent = [line.phone.register() for _ in range(60)]
-    with asleep(daemon):
+    with daemon.asleep():
         line.inside.send(b"".join(sent))
         wait_for(lambda: in_queue(net)[1], "a full queue")
         assert not data_sent(net.wan)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """sipalgd in the gateway's namespace: start, look at, stop, judge."""
 
+import contextlib
 import json
 import os
 import re
@@ -133,6 +134,17 @@ class Sipalgd:
     def alive(self):
         """The process runs."""
         return self.process is not None and self.process.poll() is None
+
+    @contextlib.contextmanager
+    def asleep(self):
+        """It does nothing in here; its queue is its own all the same."""
+        self.stats()  # it has done with what came before
+        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT)
+            yield
+        finally:
+            os.kill(self.pid, signal.SIGCONT)
 
     def stop(self):
         """SIGTERM; it must end with status 0 and without a report."""
