@@ -11,6 +11,7 @@ import pytest
 from lib.agents import media_flows
 from lib.call import announced, call_out
 from lib.crowd import Crowd, CrowdNet, resident_kib, settled
+from lib.daemon import is_sanitized
 from lib.gateway import ALICE, MEDIA
 from lib.sip import sdp
 from lib.supervisor import Supervised
@@ -52,8 +53,7 @@ def crowd(net, build, own):
 @pytest.fixture
 def part(build):
     """What part of it all a sanitizer build is given."""
-    with open(build / "sipalgd", "rb") as file:
-        return 20 if b"__asan_init" in file.read() else 1
+    return 20 if is_sanitized(build) else 1
 
 
 class Honest:

@@ -2,6 +2,7 @@
 """More than there is room for: what goes on, and what tells."""
 
 import json
+import resource
 import socket
 import time
 
@@ -10,12 +11,19 @@ import pytest
 from lib import sip
 from lib.agents import Line, media_flows
 from lib.call import announced, call_out
+from lib.crowd import resident_kib
+from lib.daemon import is_sanitized
 from lib.gateway import ALICE, BOB, MEDIA, PROXY2, STRANGER
 from lib.sip import sdp
+from lib.tcp import Listener, connect
 
 pytestmark = pytest.mark.config(log__level="info")
 # More than the daemon's socket keeps: two MiB, doubled, of a KiB each
 ENTRIES = 12000
+# More than all connections together may hold: 64 MiB
+HALF, HALVES = 60000, 1200
+# With what the allocator takes beside
+MAX_HELD_KIB = 80 << 10
 
 
 def wait_for(condition, what, wait_s=10):
@@ -140,3 +148,45 @@ def test_no_media_port_is_free(daemon, line, media_inside, media_outside):
     media_flows(mine, theirs, announced(again.invite_seen))
     found = findings(daemon)["ports_exhausted"]
     assert "media.rtp_ports" in found["text"]
+
+
+def halves(net, own, count):
+    """Connections of a phone with half a message each; their other ends."""
+    listener = own(Listener(net.prov, PROXY2))
+    half = sip.message(
+        "INVITE sip:x@example.com SIP/2.0",
+        [f"Via: SIP/2.0/TCP {BOB}:5060;branch={sip.unique('z9hG4bK')}",
+         "From: <sip:b@example.com>;tag=1", "To: <sip:x@example.com>",
+         "Call-ID: half", "CSeq: 1 INVITE"], b"x" * HALF)[:-1]
+    found = []
+    for _ in range(count):
+        phone = own(connect(net.phone, listener.address, BOB))
+        phone.send(half)
+        found.append((phone, own(listener.accept())))
+    return half, found
+
+
+@pytest.mark.config(log__level="info", limits__rate_per_phone="1000000")
+def test_half_messages_waiting(daemon, net, own, running, build):
+    """Connections with half a message each: what they hold has an end, whose
+    waited longest is read no more and gets all of it, as it was; and nobody
+    else notices."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    before = resident_kib(daemon)
+    half, found = halves(net, own, HALVES)
+    wait_for(lambda: daemon.stats()["tcp_no_memory"], daemon.stats)
+    running()
+    if not is_sanitized(build):
+        assert resident_kib(daemon) - before < MAX_HELD_KIB
+    given_up = daemon.stats()["tcp_no_memory"]
+    assert 0 < given_up < HALVES
+    phone, server = found[0]
+    assert server.read(len(half)) == half
+    phone.finish()
+    server.ends()
+    # One that still waits is read when the rest has come
+    phone, server = found[-1]
+    phone.send(b"x")
+    assert server.message().startswith(b"INVITE")
+    running(bye=True)

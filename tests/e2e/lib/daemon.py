@@ -28,6 +28,12 @@ DEFAULTS = {
 FAST = {"log__level": "info", "limits__rate_per_phone": "1000000"}
 
 
+def is_sanitized(build):
+    """It costs more memory and time than what people run."""
+    with open(f"{build}/sipalgd", "rb") as file:
+        return b"__asan_init" in file.read()
+
+
 def settings_of(values):
     """Of a marker's section__key=value, what Sipalgd takes."""
     return {key.replace("__", "."): value for key, value in values.items()}
