@@ -32,11 +32,18 @@ def pytest_configure(config):
                             "section__key=value")
     config.addinivalue_line("markers", "timing: figures that a sanitizer "
                             "build would distort")
+    config.addinivalue_line("markers", "long: a minute and more, so these "
+                            "begin first")
     if os.geteuid() != 0:
         pytest.exit("the end-to-end tests make network namespaces: run as "
                     "root", 2)
     exit_on_sigterm()
     remove_orphans()
+
+
+def pytest_collection_modifyitems(items):
+    """One that begins last would leave the other workers waiting for it."""
+    items.sort(key=lambda item: not item.get_closest_marker("long"))
 
 
 @pytest.fixture(autouse=True)

@@ -113,6 +113,7 @@ def collect(endpoints, until):
     return found
 
 
+@pytest.mark.long
 @pytest.mark.sysctl(nf_conntrack_udp_timeout=5,
                     nf_conntrack_udp_timeout_stream=5)
 @pytest.mark.config(sip__dscp="cs3")

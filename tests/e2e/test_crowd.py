@@ -129,6 +129,7 @@ def worst_wait(honest, until, wait_s=30):
     return worst
 
 
+@pytest.mark.long
 def test_full_and_begun_again(daemon, crowd, honest, part):
     """limits.registrations and limits.calls are reached; all of it is known
     to a successor."""

@@ -319,6 +319,7 @@ def test_a_3xx_to_the_phone(daemon, line):
 
 # --- session timers ---
 
+@pytest.mark.long
 def test_session_timers(daemon, line, media_inside, media_outside):
     """RFC 4028: 90 s (its smallest) without refresh, and the call is dead.
 

@@ -111,6 +111,7 @@ def test_a_mode_that_is_none(daemon, line):
     line.register()
 
 
+@pytest.mark.long
 def test_a_call_that_was_only_observed(net, daemon, line, media_inside,
                                        media_outside):
     """On a network that works without us: as long as it lasts, it goes on as

@@ -4,12 +4,15 @@
 import subprocess
 import sys
 
+import pytest
+
 from conftest import ROOT
 
 MINUTES = 0.8
 LIMIT_S = 170
 
 
+@pytest.mark.long
 def test_calls_restarts_and_faults_together(build):
     """Nothing is lost, nothing stays, nothing is said that nobody caused."""
     done = subprocess.run(
