@@ -80,11 +80,14 @@ phones 10.0.0.20 4
 [ "$(counted no_mapping)" -ge 4 ] || fail "not passed as they came"
 grep -q "(conntrack_errors)" "$dir/said" || fail "not said why"
 [ "$(counted registrations_confirmed)" = 3 ] || fail "a fourth registered"
+sipalgctl --socket "$dir/socket" --json doctor >"$dir/doctor" || true
+grep -q conntrack_full "$dir/doctor" || {
+	cat /proc/sys/net/netfilter/nf_conntrack_count "$dir/doctor"
+	fail "doctor does not know"
+}
 echo "ok: full, and said so"
 phones 10.0.0.10 3
 [ "$(counted registrations_confirmed)" = 6 ] || fail "who is registered is lost"
-sipalgctl --socket "$dir/socket" --json doctor >"$dir/doctor" || true
-grep -q conntrack_full "$dir/doctor" || fail "doctor does not know"
 echo "ok: who is registered goes on"
 echo "$old" >$limit
 phones 10.0.0.20 4
