@@ -43,6 +43,7 @@ class Faults:
                           "registration_lapsed")
         self.hanging = []
         self.killed = -RUNS_S
+        self.connected = {}
         self.wan_lock = threading.Lock()
 
     def begin(self, pause_s, patient):
@@ -152,13 +153,25 @@ class Faults:
             self.world.mode = mode
             said = self.world.daemon.status()["mode"]
             assert said == mode, f"{said}, not {mode}"
+            self._left_alone(mode)
+
+    def _left_alone(self, mode):
+        """A TCP connection that began in another mode is never read: who has
+        one connects anew."""
+        now = {line: getattr(line, "reconnects", 0)
+               for line in self.life.lines}
+        if mode != "active":
+            self.connected = now
+            return
+        for line, count in now.items():
+            if count != self.connected.get(line, count):
+                line.phone.broken.set()
 
     def observe(self, chance, mode="observe"):
         """Not soon after a kill: of a call that nobody had written down it
         is not known that it was ever changed."""
         if self.killed + RUNS_S > time.monotonic():
             return
-        # A connection that is opened meanwhile stays as it is
         with self.wan_lock:
             self._mode(mode)
             time.sleep(chance.uniform(1, 5))

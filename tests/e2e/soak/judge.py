@@ -112,11 +112,12 @@ class Judge:
                         f"{names}")
         return left
 
-    def verdict(self, whole_s, memory):
-        """memory: RSS says something (no sanitizer, no short run)."""
+    def verdict(self, whole_s, memory, symptoms):
+        """memory: RSS says something (no sanitizer, no short run). symptoms:
+        those that nobody caused count, else they are only shown."""
         if memory:
             self._memory(whole_s)
-        self._log()
+        self._log(self.book.complain if symptoms else print)
         self._zombies()
 
     def _memory(self, whole_s):
@@ -144,7 +145,7 @@ class Judge:
         found = [s[2] for s in self.samples if begin <= s[0] < end]
         return statistics.median(found) if found else None
 
-    def _log(self):
+    def _log(self, complain):
         """Symptoms have causes, and errors explanations."""
         log = self.world.daemon.log()
         for host, subject, code in SYMPTOM.findall(log):
@@ -153,8 +154,7 @@ class Judge:
             causes = self.book.causes
             if code not in causes.get(subject, ()) and code not in causes.get(
                     host, ()):
-                self.book.complain(f"symptom nobody caused: {host}: "
-                                   f"{subject}: {code}")
+                complain(f"symptom nobody caused: {host}: {subject}: {code}")
         symptoms = re.compile("|".join(f": {code}: " for code in CODES))
         for grade, line in ERROR.findall(log):
             if not symptoms.search(line) and not re.search(
