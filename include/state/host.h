@@ -81,10 +81,11 @@ bool host_may_send(struct hosts *hosts, const struct addr *addr);
 
 /**
  * host_may_take() - May it have @count more?
- * @free:	So many are left for all
+ * @taken, @total: Of what there is for all; @taken may be more, after a reload
  */
 bool host_may_take(const struct hosts *hosts, const struct addr *addr,
-		   enum share share, unsigned int count, unsigned int free);
+		   enum share share, unsigned int count, unsigned int taken,
+		   unsigned int total);
 
 /** host_take() - It has @count more. Return: to give them back; NULL without
  * memory, and then they are nobody's */

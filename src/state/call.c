@@ -129,11 +129,8 @@ static void sweep(struct calls *calls, struct call *call)
 
 static bool has_share(const struct calls *calls, const struct addr *inside)
 {
-	unsigned int limit = calls->conf->limits.calls;
-	unsigned int free = calls->live < limit ? limit - calls->live : 0;
-
 	return host_may_take(calls->bindings->hosts, inside, SHARE_CALLS, 1,
-			     free);
+			     calls->live, calls->conf->limits.calls);
 }
 
 static void take_share(struct calls *calls, struct call *call)

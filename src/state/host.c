@@ -128,13 +128,14 @@ bool host_may_send(struct hosts *hosts, const struct addr *addr)
 }
 
 bool host_may_take(const struct hosts *hosts, const struct addr *addr,
-		   enum share share, unsigned int count, unsigned int free)
+		   enum share share, unsigned int count, unsigned int taken,
+		   unsigned int total)
 {
 	const struct host *host = find(hosts, addr);
 	uint64_t held = host ? host->held[share] : 0;
+	uint64_t free = taken < total ? total - taken : 0;
 
-	return held + count <= SHARE_LEAST ||
-	       held < (uint64_t)SHARE_FACTOR * free;
+	return held + count <= SHARE_LEAST || held < SHARE_FACTOR * free;
 }
 
 struct host *host_take(struct hosts *hosts, const struct addr *addr,

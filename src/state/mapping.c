@@ -79,10 +79,9 @@ static bool has_share(struct bindings *b, const struct addr *inside,
 {
 	const struct port_pool *pool = port_pool_get(&b->pools, public_addr);
 	unsigned int total = ports_count(signalling_ports(b));
-	unsigned int taken = pool && pool->taken < total ? pool->taken : total;
 
 	return host_may_take(b->hosts, inside, SHARE_SIGNALLING_PORTS, 1,
-			     total - taken);
+			     pool ? pool->taken : total, total);
 }
 
 /* ---- mappings ---- */

@@ -179,11 +179,9 @@ static bool is_reserved(const struct media *m,
 static bool has_share(const struct media *m, const struct port_pool *pool,
 		      const struct media_stream_wish *wish)
 {
-	unsigned int total = ports_count(&m->conf->media.rtp_ports);
-	unsigned int taken = pool->taken < total ? pool->taken : total;
-
 	return host_may_take(m->hosts, &wish->rtp.addr, SHARE_MEDIA_PORTS,
-			     2 * wish->pairs, total - taken);
+			     2 * wish->pairs, pool->taken,
+			     ports_count(&m->conf->media.rtp_ports));
 }
 
 /* Its public port is @wish_port, if it can be */

@@ -448,11 +448,8 @@ static struct contact contact_of(struct span uri, const struct message *msg)
 static bool has_share(const struct registrations *regs,
 		      const struct addr *inside)
 {
-	unsigned int limit = regs->conf->limits.registrations;
-	unsigned int free = regs->count < limit ? limit - regs->count : 0;
-
 	return host_may_take(regs->bindings->hosts, inside, SHARE_REGISTRATIONS,
-			     1, free);
+			     1, regs->count, regs->conf->limits.registrations);
 }
 
 static struct registration *contact_add(struct registrations *regs,
