@@ -48,6 +48,11 @@ admission_connection(struct bindings *b, struct connections *all,
 void admission_spoken(struct bindings *b, struct flow *flow, bool registers,
 		      uint64_t now_ms);
 
+/** admission_kept() - An inside host has sent something else by UDP, such as a
+ * keep-alive: who may call may do so for longer */
+void admission_kept(struct bindings *b, const struct flow *flow,
+		    uint64_t now_ms);
+
 /** admission_is_bypassed() - It is one of bypass.phones, bypass.peers */
 bool admission_is_bypassed(const struct bindings *b, const struct flow *flow);
 

@@ -77,11 +77,13 @@ static void allow_peer(struct bindings *b, const struct tuple *lan,
 		   now_ms + 1000ull * idle_s);
 }
 
-/* A keep-alive: who may call may do so for longer */
-static void prolong_peer(struct bindings *b, const struct tuple *lan,
-			 uint64_t now_ms)
+void admission_kept(struct bindings *b, const struct flow *flow,
+		    uint64_t now_ms)
 {
-	if (peer_is_known(b, &lan->src.addr, &lan->dst.addr, now_ms))
+	const struct tuple *lan = &flow->lan;
+
+	if (endpoint_eq(&lan->dst, &flow->wan.src) &&
+	    peer_is_known(b, &lan->src.addr, &lan->dst.addr, now_ms))
 		allow_peer(b, lan, now_ms);
 }
 
@@ -102,13 +104,9 @@ void admission_spoken(struct bindings *b, struct flow *flow, bool registers,
 static struct flow *find_outbound(struct bindings *b, const struct tuple *t,
 				  uint64_t now_ms, enum counter *why)
 {
-	struct flow *flow = NULL;
-
-	if (is_ours_outbound(b, t, now_ms, why) && may_send(b, t, why))
-		flow = flow_outbound(b, t, now_ms, why);
-	if (flow && t->proto == IPPROTO_UDP)
-		prolong_peer(b, t, now_ms);
-	return flow;
+	if (!is_ours_outbound(b, t, now_ms, why) || !may_send(b, t, why))
+		return NULL;
+	return flow_outbound(b, t, now_ms, why);
 }
 
 static struct flow *find_inbound(struct bindings *b, const struct tuple *t,

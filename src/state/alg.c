@@ -591,6 +591,15 @@ static struct decision unadmitted(const struct alg *alg, enum counter why)
 	return d;
 }
 
+/* It is no SIP, or none that we can read */
+static struct decision unread(struct alg *alg, const struct arrival *in,
+			      struct decision d)
+{
+	if (in->side == NAT_SIDE_LAN)
+		admission_kept(&alg->bindings, in->view[0].flow, in->now_ms);
+	return d;
+}
+
 static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 {
 	const struct tuple *t = &in->pkt.tuple;
@@ -603,10 +612,10 @@ static struct decision decide_datagram(struct alg *alg, struct arrival *in)
 	if (!in->views)
 		return unadmitted(alg, why);
 	if (in->pkt.payload.len > alg->conf->sip.max_message)
-		return pass(COUNTER_too_long);
+		return unread(alg, in, pass(COUNTER_too_long));
 	message = message_parse(in->pkt.payload, &alg->msg);
 	if (message != MESSAGE_OK)
-		return unreadable(alg, message);
+		return unread(alg, in, unreadable(alg, message));
 	if (in->side == NAT_SIDE_LAN)
 		admission_spoken(&alg->bindings, in->view[0].flow,
 				 message_registers(&alg->msg), in->now_ms);

@@ -54,9 +54,12 @@ struct mapping *mapping_find_public(const struct bindings *b,
  */
 static void take_port(struct bindings *b, struct mapping *map)
 {
-	struct port_pool *pool = port_pool_get(&b->pools, &map->in.public_addr);
+	struct port_pool *pool;
 
-	if (!pool || !ports_contain(signalling_ports(b), map->public_end.port))
+	if (!ports_contain(signalling_ports(b), map->public_end.port))
+		return;
+	pool = port_pool_get(&b->pools, &map->in.public_addr);
+	if (!pool)
 		return;
 	port_pool_take(pool, map->public_end.port, 1);
 	map->host = host_take(b->hosts, &map->in.inside.addr,
